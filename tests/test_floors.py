@@ -14,7 +14,7 @@ PACKAGE = ROOT / "eliq"
 FLOORS = {
     "errors": 0, "scores": 0,
     "images": 1, "prompts": 1, "patches": 1, "instructions": 1,
-    "losses": 1, "calibration": 1, "correlation": 1,
+    "losses": 1, "calibration": 1, "correlation": 1, "hub": 1, "safetensors_checks": 1,
     "packing": 2, "backbone": 2, "head": 2, "tokenizer": 2,
     "checkpoint": 3,
     "scorer": 4,
