@@ -1,0 +1,1 @@
+"""The recipe of the embedded critic: rendered images, pretraining, curriculum."""

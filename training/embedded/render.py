@@ -1,0 +1,39 @@
+"""One positive from one seed: the mix of images that the embedded critic is trained on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .camera import camera
+from .scenes import Scene, SceneConfig, scene_renderer
+from .textures import render_dead_leaves, render_texture
+
+
+def render_positive(
+    seed: int | tuple[int, ...],
+    config: SceneConfig,
+    *,
+    textures: float = 0.15,
+    dead_leaves: float = 0.10,
+    captured: float = 0.60,
+) -> tuple[np.ndarray, str, Scene | None]:
+    """Image uint8 [S, S, 3], its true prompt, and the scene behind it (None for textures).
+
+    `textures`, `dead_leaves` and `captured` are probabilities: the rest of the images are scenes,
+    and `captured` of all pass the camera. The same seed and config give the same bytes.
+    """
+    rng = np.random.default_rng(seed)
+    draw = rng.random()
+    scene = None
+    if draw < textures:
+        image, prompt = render_texture(rng, config.size_px)
+    elif draw < textures + dead_leaves:
+        image, prompt = render_dead_leaves(rng, config.size_px)
+    else:
+        scene = scene_renderer(config).render(rng)
+        image, prompt = scene.image, scene.prompt
+    if rng.random() < captured:
+        image = camera(image, rng, rng.uniform(0.3, 1.0))
+        if scene is not None:
+            scene.image = image
+    return np.ascontiguousarray(image), prompt, scene
