@@ -77,3 +77,16 @@ def test_make_help_lists_what_readme_names():
     )
     for target in ("demo", "test", "check", "bench", "clean"):
         assert f"make {target}" in done.stdout
+
+
+def test_the_method_page_names_what_exists():
+    """docs/method.md: every `path/to/file.py:name` is a function or class of that file."""
+    page = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
+    for file, name in re.findall(r"`([\w/]+\.py)(?::(\w+))?`", page):
+        assert (ROOT / file).is_file(), f"docs/method.md names {file}"
+        names = {
+            getattr(node, "name", "") for node in ast.walk(ast.parse((ROOT / file).read_text()))
+        }
+        assert not name or name in names, f"docs/method.md names {name} in {file}"
+    equations = {int(number) for number in re.findall(r"\((\d+)\)", page)}
+    assert equations == set(range(1, 22)), "the table holds Eqs. 1-21"
