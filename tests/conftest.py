@@ -1,0 +1,36 @@
+"""Fixtures that many tests share: a tiny random critic, in memory and on disk."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# The tests are offline; a stray look at the hub must fail at once, not try.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint():
+    """A `Checkpoint` with random weights; do not change it."""
+    from tests.tiny import tiny_checkpoint
+
+    return tiny_checkpoint()
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint_dir(tiny_checkpoint, tmp_path_factory) -> Path:
+    """The same on disk; copy it before changing it."""
+    from eliq.checkpoint import save_checkpoint
+
+    return save_checkpoint(tmp_path_factory.mktemp("tiny") / "critic", tiny_checkpoint)
+
+
+@pytest.fixture(scope="session")
+def tiny_scorer(tiny_checkpoint_dir):
+    """A `Scorer` of the tiny critic on the CPU."""
+    from eliq import Scorer
+
+    return Scorer.from_pretrained(tiny_checkpoint_dir, device="cpu")
