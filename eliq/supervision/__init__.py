@@ -12,14 +12,30 @@ from .distortions import (
     distortion_names,
     ladder,
 )
+from .manifest import check_matched, read_ladders, read_manifest
+from .prompt_swaps import SWAP_KINDS, hard_swaps, shuffled_prompt
+from .rows import LadderRow, LadderStep, Negative, TupleRow
+from .taxonomy import CATEGORIES, categories_of
 
 __all__ = [
     "ASPECTS",
+    "CATEGORIES",
     "DISTORTIONS",
     "FAMILIES",
     "SEVERITIES",
+    "SWAP_KINDS",
     "Distortion",
+    "LadderRow",
+    "LadderStep",
+    "Negative",
+    "TupleRow",
+    "categories_of",
+    "check_matched",
     "distort",
     "distortion_names",
+    "hard_swaps",
     "ladder",
+    "read_ladders",
+    "read_manifest",
+    "shuffled_prompt",
 ]
