@@ -1,0 +1,430 @@
+"""Files and PIL images: exact pixels, a flag for what was changed, one row for what is damaged."""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageFile
+
+from eliq.errors import ImageError
+from eliq.images import ERROR_CLASSES, IMAGE_FLAGS, describe_source, load_image, load_images
+
+
+def make_array(height: int = 24, width: int = 36, channels: int = 3) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (height, width, channels), dtype=np.uint8)
+
+
+def expected(array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(array.astype(np.float32) / np.float32(255)).permute(2, 0, 1)
+
+
+def assert_failed(loaded, error_class: str, *words: str) -> None:
+    assert loaded.pixels is None
+    assert loaded.error_class == error_class and error_class in ERROR_CLASSES
+    assert "\n" not in loaded.error
+    for word in words:
+        assert word in loaded.error
+    assert set(loaded.flags) <= IMAGE_FLAGS
+
+
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def make_png(width: int, height: int, depth: int, colour: int, rows: bytes, *, trns=b"") -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + png_chunk(b"IHDR", header)
+        + (png_chunk(b"tRNS", trns) if trns else b"")
+        + png_chunk(b"IDAT", zlib.compress(rows))
+        + png_chunk(b"IEND", b"")
+    )
+
+
+# --- pixels ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tiff", ".webp", ".ppm"])
+def test_a_lossless_file_gives_its_exact_pixels(tmp_path, suffix):
+    array = make_array()
+    path = tmp_path / f"image{suffix}"
+    Image.fromarray(array).save(path, **({"lossless": True} if suffix == ".webp" else {}))
+    loaded = load_image(path)
+    assert (loaded.error, loaded.error_class, loaded.flags) == (None, None, ())
+    assert loaded.pixels.dtype == torch.float32 and loaded.pixels.is_contiguous()
+    assert torch.equal(loaded.pixels, expected(array))
+    assert torch.equal(load_image(str(path)).pixels, loaded.pixels)
+    with Image.open(path) as image:
+        assert torch.equal(load_image(image).pixels, loaded.pixels)
+
+
+def test_every_byte_value_is_exactly_v_over_255():
+    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
+    assert torch.equal(
+        load_image(Image.fromarray(ramp)).pixels[0].flatten(), torch.arange(256) / 255
+    )
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBX", "YCbCr", "HSV"])
+def test_modes_that_convert_need_no_flag(mode):
+    image = Image.fromarray(make_array()).convert(mode)
+    loaded = load_image(image)
+    assert loaded.flags == () and loaded.error is None
+    assert torch.equal(loaded.pixels, expected(np.array(image.convert("RGB"))))
+
+
+def test_cmyk_is_converted_and_flagged(tmp_path):
+    path = tmp_path / "image.jpg"
+    Image.fromarray(make_array()).convert("CMYK").save(path)
+    loaded = load_image(path)
+    assert loaded.flags == ("cmyk_converted",)
+    assert loaded.pixels.shape == (3, 24, 36)
+
+
+def test_a_mode_without_conversion_is_a_failed_row():
+    assert_failed(load_image(Image.new("LAB", (16, 16))), "unsupported_mode", "LAB")
+
+
+@pytest.mark.parametrize("suffix", [".tiff", ".pfm", None])
+def test_float_is_rejected(tmp_path, suffix):
+    image = Image.fromarray(np.linspace(0, 4, 400, dtype=np.float32).reshape(20, 20))
+    if suffix:
+        image.save(tmp_path / f"image{suffix}")
+        image = tmp_path / f"image{suffix}"
+    loaded = load_image(image)
+    assert_failed(loaded, "float_image", "white")
+    assert loaded.flags == ("float_image_rejected",)
+
+
+# --- 16 bits --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff", None])
+def test_grey_of_16_bits_is_rescaled_not_clipped(tmp_path, suffix):
+    values = np.arange(400, dtype=np.uint16).reshape(20, 20) * 164
+    image = Image.fromarray(values)
+    if suffix:
+        image.save(tmp_path / f"image{suffix}")
+        image = tmp_path / f"image{suffix}"
+    loaded = load_image(image)
+    assert loaded.flags == ("rescaled_16bit",)
+    grey = torch.from_numpy(values.astype(np.float32)) / 65535
+    assert torch.equal(loaded.pixels, grey.expand(3, -1, -1))
+
+
+def test_colour_of_16_bits_keeps_its_brightness(tmp_path):
+    values = np.linspace(0, 65535, 20 * 20 * 3).astype(np.uint16).reshape(20, 20, 3)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    path = tmp_path / "image.png"
+    path.write_bytes(make_png(20, 20, 16, 2, rows))
+    loaded = load_image(path)
+    assert loaded.flags == ("rescaled_16bit",)
+    wanted = torch.from_numpy(values.astype(np.float32) / 65535).permute(2, 0, 1)
+    assert (loaded.pixels - wanted).abs().max() < 1 / 255
+
+
+def test_mode_i_is_read_by_its_depth():
+    ramp = np.arange(400, dtype=np.int32).reshape(20, 20)
+    deep = load_image(Image.fromarray(ramp * 160))
+    assert deep.flags == ("rescaled_16bit",)
+    assert deep.pixels.max().item() == pytest.approx(399 * 160 / 65535)
+    shallow = load_image(Image.fromarray(make_array()).convert("L").convert("I"))
+    assert shallow.flags == () and shallow.pixels.max() > 0.9
+    assert_failed(load_image(Image.fromarray(ramp - 1)), "unsupported_mode", "-1 to 398")
+    assert_failed(load_image(Image.fromarray(ramp * 1000)), "unsupported_mode")
+
+
+def test_transparent_grey_of_16_bits_becomes_white(tmp_path):
+    values = np.arange(400, dtype=np.uint16).reshape(20, 20) * 100
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    path = tmp_path / "image.png"
+    path.write_bytes(make_png(20, 20, 16, 0, rows, trns=struct.pack(">H", 100)))
+    loaded = load_image(path)
+    assert set(loaded.flags) == {"rescaled_16bit", "alpha_composited"}
+    assert loaded.pixels[:, 0, 1].tolist() == [1.0, 1.0, 1.0]
+    assert loaded.pixels[0, 0, 2].item() == pytest.approx(200 / 65535)
+
+
+# --- transparency ---------------------------------------------------------------------------
+
+
+def test_transparency_is_composited_on_white():
+    array = np.zeros((8, 8, 4), np.uint8)
+    array[:4] = (255, 0, 0, 0)  # red that nobody sees
+    array[4:] = (255, 0, 0, 51)  # a fifth of red
+    loaded = load_image(Image.fromarray(array))
+    assert loaded.flags == ("alpha_composited",)
+    assert loaded.pixels[:, 0, 0].tolist() == [1.0, 1.0, 1.0]
+    assert loaded.pixels[:, 7, 7].tolist() == pytest.approx([1.0, 0.8, 0.8])
+
+
+def test_an_opaque_alpha_channel_changes_nothing():
+    rgb = Image.fromarray(make_array())
+    loaded = load_image(rgb.convert("RGBA"))
+    assert loaded.flags == ()
+    assert torch.equal(loaded.pixels, load_image(rgb).pixels)
+
+
+@pytest.mark.parametrize("mode", ["LA", "PA", "La", "RGBa"])
+def test_other_modes_with_alpha(mode):
+    array = np.full((8, 8, 4), 100, np.uint8)
+    array[:4, :, 3] = 0
+    array[4:, :, 3] = 255
+    image = Image.fromarray(array)
+    image = image.convert("LA").convert(mode) if mode in ("La", "PA") else image.convert(mode)
+    loaded = load_image(image)
+    assert loaded.flags == ("alpha_composited",)
+    assert loaded.pixels[:, 0, 0].tolist() == [1.0, 1.0, 1.0]
+    assert loaded.pixels[:, 7, 7].tolist() == pytest.approx([100 / 255] * 3)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".gif"])
+def test_a_palette_with_transparency(tmp_path, suffix):
+    image = Image.new("P", (16, 16), 1)
+    image.putpalette([255, 0, 0, 0, 0, 255])
+    image.paste(0, (0, 0, 8, 16))
+    path = tmp_path / f"image{suffix}"
+    image.save(path, transparency=0)
+    loaded = load_image(path)
+    assert loaded.flags == ("alpha_composited",)
+    assert loaded.pixels[:, 0, 0].tolist() == [1.0, 1.0, 1.0]
+    assert loaded.pixels[:, 0, 15].tolist() == [0.0, 0.0, 1.0]
+
+
+def test_a_transparent_colour_of_rgb(tmp_path):
+    array = make_array()
+    array[0, 0] = (1, 2, 3)
+    Image.fromarray(array).save(tmp_path / "image.png", transparency=(1, 2, 3))
+    loaded = load_image(tmp_path / "image.png")
+    assert loaded.flags == ("alpha_composited",)
+    assert loaded.pixels[:, 0, 0].tolist() == [1.0, 1.0, 1.0]
+    assert torch.equal(loaded.pixels[:, 1:], expected(array)[:, 1:])
+
+
+# --- frames and rotation --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".png", ".tiff"])
+def test_of_several_frames_the_first_is_scored(tmp_path, suffix):
+    colours = [(200, 30, 30), (30, 200, 30), (30, 30, 200)]
+    frames = [Image.new("RGB", (20, 16), colour) for colour in colours]
+    for frame in frames:
+        frame.paste((0, 0, 0), (0, 0, 10, 8))
+    path = tmp_path / f"image{suffix}"
+    lossless = {"lossless": True} if suffix == ".webp" else {}
+    frames[0].save(path, save_all=True, append_images=frames[1:], **lossless)
+    loaded = load_image(path)
+    assert loaded.flags == ("first_frame_only",)
+    assert torch.equal(loaded.pixels, load_image(frames[0]).pixels)
+    with Image.open(path) as image:
+        assert load_image(image).flags == ("first_frame_only",)
+        image.seek(2)  # the caller has chosen
+        chosen = load_image(image)
+        assert chosen.flags == () and image.tell() == 2
+        assert chosen.pixels[:, 15, 19].argmax() == 2
+
+
+def test_a_single_frame_loaded_before_needs_no_file(tmp_path):
+    Image.fromarray(make_array()).convert("P").save(tmp_path / "image.gif")
+    with Image.open(tmp_path / "image.gif") as image:
+        image.load()
+        inside = load_image(image)
+    assert inside.error is None and inside.flags == ()
+    assert torch.equal(load_image(image).pixels, inside.pixels)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tiff"])
+def test_the_rotation_in_the_metadata_is_applied(tmp_path, orientation, suffix):
+    upright = Image.new("RGB", (32, 16), (10, 10, 10))
+    upright.paste((250, 250, 250), (0, 0, 8, 8))  # a light corner at the top left
+    undo = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    stored = upright.transpose(undo[orientation]) if orientation in undo else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"image{suffix}"
+    stored.save(path, exif=exif)
+    loaded = load_image(path)
+    assert loaded.flags == (("exif_rotated",) if orientation != 1 else ())
+    assert loaded.pixels.shape == (3, 16, 32)
+    assert loaded.pixels[0, 2, 2] > 0.9 and loaded.pixels[0, 13, 29] < 0.1
+    with Image.open(path) as image:
+        assert torch.equal(load_image(image).pixels, loaded.pixels)
+
+
+def test_unreadable_exif_is_flagged_not_fatal(tmp_path):
+    path = tmp_path / "image.jpg"
+    Image.fromarray(make_array()).save(path, exif=b"Exif\0\0MM\0\x2a\0\0\xff\xffgarbage")
+    loaded = load_image(path)
+    assert loaded.error is None and set(loaded.flags) <= {"exif_unreadable"}
+
+
+# --- sizes ----------------------------------------------------------------------------------
+
+
+def test_sizes_that_cannot_be_judged():
+    assert_failed(load_image(Image.new("RGB", (1, 1))), "too_small", "1x1", "8 px")
+    assert_failed(load_image(Image.new("RGB", (7, 64))), "too_small")
+    assert_failed(load_image(Image.new("RGB", (0, 10))), "too_small")
+    assert_failed(load_image(Image.new("RGB", (20_000, 20))), "extreme_aspect_ratio", "200")
+    assert load_image(Image.new("RGB", (2_000, 10))).error is None
+    assert_failed(
+        load_image(Image.new("RGB", (64, 16)), max_aspect_ratio=3), "extreme_aspect_ratio"
+    )
+    assert_failed(load_image(Image.new("RGB", (64, 16)), max_image_px=1000), "too_many_pixels")
+
+
+def test_a_bomb_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
+    def fail(self):
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", fail)
+    for side in (8_001, 13_000, 60_000):  # the last one is more than Pillow itself will open
+        path = tmp_path / f"{side}.png"
+        path.write_bytes(make_png(side, side, 8, 2, b""))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            loaded = load_image(path)
+        assert_failed(loaded, "too_many_pixels")
+        assert caught == []
+    assert_failed(load_image(tmp_path / "8001.png"), "too_many_pixels", "8001x8001", "64000000")
+
+
+# --- what is not an image -------------------------------------------------------------------
+
+
+def test_paths_without_an_image(tmp_path):
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "text.png").write_text("I am a PNG, believe me")
+    (tmp_path / "page.html").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    (tmp_path / "post.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    os.mkfifo(tmp_path / "pipe")
+    assert_failed(load_image(tmp_path / "none.png"), "missing_file")
+    assert_failed(load_image("https://example.org/a.png"), "missing_file", "not downloaded")
+    assert_failed(load_image(tmp_path), "not_a_file", "directory")
+    assert_failed(load_image(tmp_path / "pipe"), "not_a_file", "regular")
+    assert_failed(load_image(tmp_path / "empty.png"), "empty_file")
+    assert_failed(load_image(""), "missing_file")
+    for name in ("text.png", "page.html", "post.eps"):
+        assert_failed(load_image(tmp_path / name), "not_an_image", "PNG")
+    for name in ("a\0b.png", "x" * 5000, str(tmp_path / "loop")):
+        assert_failed(load_image(name), "unreadable_file")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".gif", ".bmp", ".tiff"])
+@pytest.mark.parametrize("is_tolerant", [False, True])
+def test_a_file_cut_short_is_a_failed_row(tmp_path, suffix, is_tolerant, monkeypatch):
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", is_tolerant)
+    path = tmp_path / f"image{suffix}"
+    image = Image.fromarray(make_array(200, 200))
+    image.save(path)
+    whole = path.read_bytes()
+    for share in (0.3, 0.6, 0.95):
+        path.write_bytes(whole[: int(len(whole) * share)])
+        loaded = load_image(path)
+        assert loaded.pixels is None
+        assert loaded.error_class in {"damaged_image", "not_an_image"}
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is is_tolerant  # put back
+
+
+def test_a_decoder_never_speaks_for_us(tmp_path):
+    path = tmp_path / "image.png"
+    Image.fromarray(make_array()).save(path)
+    path.write_bytes(path.read_bytes()[:-60])
+    loaded = load_image(path)
+    assert loaded.error.startswith("the image is damaged or cut short (")
+
+
+def test_threads_leave_the_global_settings_as_they_were(tmp_path):
+    path = tmp_path / "image.png"
+    Image.fromarray(make_array()).save(path)
+    before = (list(warnings.filters), ImageFile.LOAD_TRUNCATED_IMAGES)
+    results = []
+    threads = [
+        threading.Thread(target=lambda: results.extend(load_images([path] * 20))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 80 and all(loaded.error is None for loaded in results)
+    assert (list(warnings.filters), ImageFile.LOAD_TRUNCATED_IMAGES) == before
+
+
+# --- the rest -------------------------------------------------------------------------------
+
+
+def test_a_constant_image_is_kept_and_flagged():
+    for colour in [(0, 0, 0), (255, 255, 255), (10, 20, 30)]:
+        loaded = load_image(Image.new("RGB", (16, 16), colour))
+        assert loaded.flags == ("constant_image",) and loaded.pixels is not None
+    almost = Image.new("RGB", (16, 16))
+    almost.putpixel((15, 15), (0, 0, 1))
+    assert load_image(almost).flags == ()
+
+
+def test_a_list_keeps_its_order_and_goes_on_after_a_failure(tmp_path):
+    image = Image.fromarray(make_array())
+    loaded = load_images([image, tmp_path / "none.png", Path("/"), image])
+    assert [row.error_class for row in loaded] == [None, "missing_file", "not_a_file", None]
+    assert torch.equal(loaded[0].pixels, loaded[3].pixels)
+    assert len(load_images(image)) == 1 and load_images([]) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (None, "NoneType"),
+        (7, "int"),
+        (b"\x89PNG", "PIL.Image.open"),
+        (np.zeros((8, 8, 3), np.uint8), "fromarray"),
+        ({"image": 1}, "dict"),
+        ((path for path in "ab"), "generator"),
+    ],
+)
+def test_what_is_no_image_at_all_is_an_error(source, words):
+    with pytest.raises(ImageError, match=words):
+        load_image(source)
+    with pytest.raises(ImageError, match=words):
+        load_images(source)
+    with pytest.raises(ImageError, match=r"images\[1\].*" + words):
+        load_images([Image.new("RGB", (16, 16)), source])
+
+
+def test_a_list_inside_a_list_is_an_error():
+    with pytest.raises(ImageError, match=r"images\[0\].*list inside"):
+        load_images([["a.png"]])
+
+
+@pytest.mark.parametrize("limits", [{"max_image_px": 0}, {"max_aspect_ratio": 0.5}])
+def test_limits_must_let_something_through(limits):
+    with pytest.raises(ImageError, match=next(iter(limits))):
+        load_image(Image.new("RGB", (16, 16)), **limits)
+
+
+def test_a_source_is_described_in_one_printable_line():
+    assert describe_source(Path("a/b.png")) == "a/b.png"
+    assert describe_source("füchse.png") == "füchse.png"
+    assert describe_source("a\n\x1b[31m\udc80.png") == "a\\n\\x1b[31m\\udc80.png"
+    assert describe_source(Image.new("L", (20, 10))) == "PIL image L 20x10"
+    assert describe_source(torch.zeros(3, 8, 9)) == "tensor float32 [3, 8, 9] on cpu"
+    assert describe_source(7) == "int"
