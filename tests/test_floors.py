@@ -15,9 +15,9 @@ FLOORS = {
     "errors": 0, "scores": 0,
     "images": 1, "prompts": 1, "patches": 1, "instructions": 1,
     "losses": 1, "calibration": 1, "correlation": 1,
-    "image_checks": 1, "image_decoding": 1, "location": 1, "safetensors_checks": 1,
+    "image_checks": 1, "image_decoding": 1,
     "packing": 2, "backbone": 2, "head": 2, "hub": 2,
-    "checkpoint": 3, "checkpoint_config": 3, "checkpoint_tensors": 3,
+    "checkpoint": 3,
     "scorer": 4,
     "supervision": 5, "diffusion": 5, "ip_iqa": 5, "cli": 5, "contact_sheet": 5,
 }  # fmt: skip
@@ -26,11 +26,17 @@ ONLY_IN = {"diffusers": {"diffusion"}, "typer": {"cli"}, "peft": set(), "acceler
 OTHERS = {"torchvision", "matplotlib", "scipy", "skimage", "sklearn", "comfy", "comfy_api"}
 
 
+def is_lazy(node: ast.AST) -> bool:
+    """Whether imports below this node wait: in a function, or for a type checker only."""
+    typing = isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
+    return typing or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+
+
 def imports(path: Path) -> list[tuple[int, str, int, bool]]:
     """(line, dotted module, relative level, at the top of the file) of every import in a file."""
     tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-    lazy = {id(inner) for outer in ast.walk(tree) if isinstance(outer, ast.FunctionDef)
-            for inner in ast.walk(outer)}  # fmt: skip
+    outer = [node for node in ast.walk(tree) if is_lazy(node)]
+    lazy = {id(inner) for node in outer for inner in ast.walk(node)}
     found = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
