@@ -41,7 +41,7 @@ from .random_state import Generators, capture_random_state, restore_random_state
 from .state_tree import flatten, unflatten
 from .stop_request import StopRequest
 
-__all__ = ["RunState", "StopRequest", "latest_complete"]
+__all__ = ["RunState", "StopRequest", "first_difference", "latest_complete"]
 
 MARKER = "COMPLETE.json"
 _STEP_DIR = re.compile(r"step-(\d{8,})-(\d{2,})")
@@ -196,7 +196,7 @@ class RunState:
         return {**state["extra"], "step": state["step"]}
 
     def _check_fingerprint(self, saved: Any, found: Path) -> None:
-        differing = _first_difference(saved, self.fingerprint, "")
+        differing = first_difference(saved, self.fingerprint)
         if differing is not None:
             field, was, now = differing
             raise TrainingError(
@@ -343,7 +343,7 @@ def _through_json(value: Mapping[str, Any], what: str) -> dict[str, Any]:
         raise TrainingError(f"{what} must be plain JSON: {error}") from error
 
 
-def _first_difference(was: Any, now: Any, field: str) -> tuple[str, str, str] | None:
+def first_difference(was: Any, now: Any, field: str = "") -> tuple[str, str, str] | None:
     """Dotted name and both values of the first field that differs, or None."""
     if isinstance(was, dict) and isinstance(now, dict):
         for key in sorted(set(was) | set(now)):
@@ -351,7 +351,7 @@ def _first_difference(was: Any, now: Any, field: str) -> tuple[str, str, str] | 
             if key not in was or key not in now:
                 absent = "absent"
                 return name, repr(was.get(key, absent)), repr(now.get(key, absent))
-            found = _first_difference(was[key], now[key], name)
+            found = first_difference(was[key], now[key], name)
             if found is not None:
                 return found
         return None

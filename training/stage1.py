@@ -1,0 +1,262 @@
+"""Stage 1, quality-aware instruction tuning (Eq. 5): low or high for each aspect of each tuple.
+
+The same loop tunes a backbone of 5M parameters in full and one of 8B by LoRA; only
+`Stage1Config` differs. Beside Eq. 5 it ranks the margins logit(high) - logit(low) of severity
+ladders, because labels alone do not teach an order that holds on photographs.
+
+    train, held_out = read_supervision("runs/set").split(0.1)
+    result = train_stage1(backbone, train, held_out, Stage1Config(), "runs/critic/stage1")
+
+Run again with the same arguments after a stop or a kill, it goes on where the last complete
+checkpoint is, with bit-equal results on one device.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from eliq.backbone import Backbone
+from eliq.errors import TrainingError
+from eliq.losses import instruction_tuning_loss, ladder_ranking_loss
+
+from .adapters import add_lora
+from .asking import Answers, Asking
+from .curves import CurveLog
+from .dataset import Supervision
+from .fingerprints import module_sha256
+from .optimizers import build_optimizers, cosine_factor, set_learning_rate
+from .placement import Placement
+from .run_state import RunState, StopRequest
+from .stage1_batches import IGNORED, MicroBatch, MicroBatches
+from .stage1_config import Stage1Config
+from .stage1_validation import validate
+
+__all__ = ["Stage1Config", "Stage1Result", "stage1_loss", "train_stage1"]
+
+log = logging.getLogger("eliq")
+
+
+@dataclass(frozen=True)
+class Stage1Result:
+    """Steps taken, last held-out values, and whether a signal stopped the run before its end.
+
+    `best_step` is the step whose weights the backbone now has.
+    """
+
+    steps: int
+    stopped: bool
+    validation: dict[str, float]
+    best_step: int
+
+
+def stage1_loss(
+    answers: Answers, batch: MicroBatch, answer_ids: Tensor, config: Stage1Config
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Eq. 5 on the labelled answers plus the ladder ranking of the margins.
+
+    `answer_ids` int64 [2] are the tokens of low and high. Returns the loss and its parts.
+    """
+    labels = batch.labels[batch.labels != IGNORED].to(answer_ids.device)
+    instruction = instruction_tuning_loss(answers.logits, answer_ids[labels])
+    ladder = answers.margins.new_zeros(())
+    if len(batch.ladders) and config.ladder_weight:
+        places = batch.ladders.to(answers.margins.device)
+        scores = answers.margins[places.clamp(min=0)]
+        scores = torch.where(places >= 0, scores, torch.nan)
+        ladder = ladder_ranking_loss(
+            scores[:, 0],
+            scores[:, 1:],
+            margin_step=config.ladder_margin_step,
+            margin_total=config.ladder_margin_total,
+        )
+    loss = instruction + config.ladder_weight * ladder
+    return loss, {"instruction_loss": instruction.detach(), "ladder_loss": ladder.detach()}
+
+
+def train_stage1(
+    backbone: Backbone,
+    train: Supervision,
+    held_out: Supervision,
+    config: Stage1Config,
+    run_dir: str | Path,
+    *,
+    placement: Placement | None = None,
+    stop: StopRequest | None = None,
+    progress: bool = True,
+) -> Stage1Result:
+    """Tunes `backbone` in place and leaves it in evaluation mode, adapters unmerged.
+
+    Writes checkpoints, metrics.jsonl and curves.png to `run_dir`. `stop` asks for a save and an
+    early end (see `StopRequest`); call again to go on.
+
+    Raises:
+        TrainingError: the run directory belongs to another run, or the loss is not finite.
+    """
+    placement = placement or Placement()
+    run_dir = Path(run_dir)
+    num_steps = config.steps(len(train.tuples), placement.world_size)
+    fingerprint = {
+        "stage": 1,
+        "config": {k: v for k, v in config.to_json().items() if k != "num_workers"},
+        "num_steps": num_steps,
+        "manifest_sha256": train.sha256,
+        "num_train": [len(train.tuples), len(train.ladders)],
+        "backbone_sha256": module_sha256(backbone),
+        "instructions": backbone.instructions.to_json(),
+        "patches": backbone.patches.to_json(),
+        "world_size": placement.world_size,
+    }
+    asking = prepare(backbone, config)
+    wrapped = placement.wrap(asking)
+    optimizers = build_optimizers(
+        asking,
+        kind=config.optimizer,
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        adamw_learning_rate=config.adamw_learning_rate,
+    )
+    saved_parts = {"modules": {"asking": asking}, "optimizers": optimizers}
+    state = RunState(run_dir, fingerprint, keep=2, trainable_only=("asking",))
+    best_state = RunState(run_dir / "best", fingerprint, keep=1, trainable_only=("asking",))
+    curves = CurveLog(run_dir)
+    resumed = state.load_latest(**saved_parts)
+    progress_state: dict[str, Any] = {"best_score": -1.0, "best_step": 0, "validation": {}}
+    first = 0
+    if resumed is not None:
+        first = resumed.pop("step")
+        progress_state = resumed
+        log.info("stage 1 goes on from step %d of %d", first, num_steps)
+    if placement.is_main:
+        curves.truncate(first)
+
+    ids = backbone.layout
+    answer_ids = torch.tensor([ids.low_id, ids.high_id], device=placement.device)
+    batches = iter(_loader(train, config, placement, first, num_steps))
+    bar = tqdm(
+        total=num_steps,
+        initial=first,
+        desc="stage 1",
+        disable=None if progress and placement.is_main else True,
+    )
+    step, stopped = first, False
+    while step < num_steps and not stopped:
+        # Dropout is a function of (seed, step, process), so that resuming needs no state of the
+        # random sources of other processes.
+        torch.manual_seed((config.seed * 1_000_003 + step) * 1_009 + placement.rank)
+        wrapped.train()
+        set_learning_rate(optimizers, cosine_factor(step, num_steps, config.warmup_share))
+        total, parts_sum = 0.0, {}
+        for accumulated in range(config.grad_accumulation):
+            batch = next(batches)
+            last = accumulated == config.grad_accumulation - 1
+            with placement.accumulate(wrapped, last=last):
+                images = [image.to(placement.device) for image in batch.images]
+                answers = wrapped(images, batch.questions, batch.labels != IGNORED)
+                loss, parts = stage1_loss(answers, batch, answer_ids, config)
+                (loss / config.grad_accumulation).backward()
+            total += float(loss.detach()) / config.grad_accumulation
+            for name, value in parts.items():
+                parts_sum[name] = parts_sum.get(name, 0.0) + float(value) / config.grad_accumulation
+        if not torch.isfinite(torch.tensor(total)):
+            raise TrainingError(
+                f"stage 1: the loss at step {step} is {total}; lower learning_rate or set "
+                "precision to float32, and resume from the last checkpoint"
+            )
+        norm = torch.nn.utils.clip_grad_norm_(_trainable(asking), config.max_grad_norm)
+        for optimizer in optimizers.values():
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        step += 1
+        stopped = placement.any(bool(stop is not None and stop.requested))
+        bar.update(1)
+        bar.set_postfix(loss=f"{total:.3f}")
+        if placement.is_main:
+            curves.append(
+                step,
+                loss=total,
+                **parts_sum,
+                grad_norm=float(norm),
+                learning_rate=config.learning_rate
+                * cosine_factor(step - 1, num_steps, config.warmup_share),
+            )
+        if step % config.validate_every == 0 or step == num_steps:
+            values = validate(asking, held_out, max_rows=config.max_validation_rows)
+            progress_state["validation"] = values
+            if values["score"] >= progress_state["best_score"]:
+                progress_state.update(best_score=values["score"], best_step=step)
+                if placement.is_main and config.select == "best":
+                    best_state.save(step, modules={"asking": asking}, extra=progress_state)
+            if placement.is_main:
+                curves.append(step, validation=values)
+                curves.draw("stage 1: quality-aware instruction tuning")
+        if placement.is_main and (step % config.save_every == 0 or stopped or step == num_steps):
+            state.save(step, **saved_parts, extra=progress_state)
+    bar.close()
+    placement.wait()
+    best_step = step
+    if not stopped and config.select == "best" and progress_state["best_step"] not in (0, step):
+        loaded = best_state.load_latest(modules={"asking": asking})
+        best_step = loaded["step"] if loaded else step
+    if config.gradient_checkpointing:
+        set_checkpointing(backbone.model, False)
+    backbone.eval()
+    return Stage1Result(step, stopped and step < num_steps, progress_state["validation"], best_step)
+
+
+def prepare(backbone: Backbone, config: Stage1Config) -> Asking:
+    """The backbone as stage 1 trains it: adapters or frozen parts, checkpointing, precision."""
+    if config.tuning == "lora":
+        add_lora(
+            backbone.model,
+            rank=config.lora_rank,
+            dropout=config.lora_dropout,
+            vision=config.lora_vision,
+            seed=config.seed,
+        )
+    else:
+        backbone.model.requires_grad_(True)
+        if not config.train_vision:
+            backbone.model.model.visual.requires_grad_(False)
+    if config.gradient_checkpointing:
+        set_checkpointing(backbone.model, True)
+    return Asking(backbone, bf16=config.precision == "bf16")
+
+
+def set_checkpointing(model: torch.nn.Module, enabled: bool) -> None:
+    """Recompute activations in the backward pass, under the name of this transformers version."""
+    # From 5.2x the calls have a new name, and the old one warns.
+    name = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"
+    if enabled:
+        # Reentrant checkpointing gives the vision adapters no gradient at all.
+        getattr(model, f"{name}_checkpointing_enable")({"use_reentrant": False})
+    else:
+        getattr(model, f"{name}_checkpointing_disable")()
+
+
+def _loader(
+    train: Supervision, config: Stage1Config, placement: Placement, first: int, num_steps: int
+) -> DataLoader:
+    batches = MicroBatches(
+        train,
+        num_tuples=config.tuples_per_forward,
+        num_ladders=config.ladders_per_forward,
+        seed=config.seed,
+    )
+    per_step = config.grad_accumulation
+    numbers = [
+        k * placement.world_size + placement.rank
+        for k in range(first * per_step, num_steps * per_step)
+    ]
+    return DataLoader(batches, batch_size=None, sampler=numbers, num_workers=config.num_workers)
+
+
+def _trainable(module: torch.nn.Module) -> list[Tensor]:
+    return [p for p in module.parameters() if p.requires_grad]
