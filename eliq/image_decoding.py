@@ -161,19 +161,24 @@ def _to_rgb(image: Image.Image, bits: int, flags: list[str]) -> Tensor:
     # A transparent colour in 16 bits cannot be looked for among the upper bytes.
     is_keyed_deep = bits > 8 and image.mode == "RGB"
     if image.has_transparency_data and not is_keyed_deep:
-        rgba = _to_unit(image.convert("RGBA"))
+        rgba = _to_unit(_convert(image, "RGBA"))
         alpha = rgba[3:]
         if bool((alpha < 1).any()):
             flags.append("alpha_composited")
             return rgba[:3] * alpha + (1 - alpha)
         return rgba[:3].contiguous()
+    return _to_unit(_convert(image, "RGB"))
+
+
+def _convert(image: Image.Image, mode: str) -> Image.Image:
+    if image.mode == "La":  # premultiplied grey converts to nothing else
+        image = image.convert("LA")
     try:
-        rgb = image if image.mode == "RGB" else image.convert("RGB")
-    except ValueError:
+        return image if image.mode == mode else image.convert(mode)
+    except (ImportError, ValueError):  # ImportError: LAB where Pillow lacks its colour library
         raise RejectedImage(
-            "unsupported_mode", f"mode {image.mode} has no conversion to RGB; convert it first"
+            "unsupported_mode", f"mode {image.mode} has no conversion to {mode}; convert it first"
         ) from None
-    return _to_unit(rgb)
 
 
 def _to_unit(image: Image.Image) -> Tensor:
@@ -183,7 +188,7 @@ def _to_unit(image: Image.Image) -> Tensor:
 
 def _from_deep_grey(image: Image.Image, bits: int, flags: list[str]) -> Tensor:
     """Modes I;16 and I: grey of 16 bits, or what Pillow keeps in 32 -> float32 [3,H,W]."""
-    values = np.array(image).astype(np.int64)
+    values = np.array(image).astype(np.int32)
     lowest, highest = int(values.min()), int(values.max())
     if lowest < 0 or highest > 65_535:
         raise RejectedImage(
