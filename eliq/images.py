@@ -98,7 +98,7 @@ def load_image(
             raise _wrong_type(source)
     except RejectedImage as reason:
         return _failure(reason)
-    if bool((pixels.flatten(1) == pixels.flatten(1)[:, :1]).all()):
+    if _is_constant(pixels):
         flags.append("constant_image")
     return LoadedImage(pixels, tuple(flags))
 
@@ -180,6 +180,12 @@ def _load_tensors(batch: Tensor, fits: partial[None]) -> list[LoadedImage]:
         )
         for row in range(len(batch))
     ]
+
+
+def _is_constant(pixels: Tensor) -> bool:
+    flat = pixels.flatten(1)
+    # The first pixels settle it for nearly every picture.
+    return all(bool((part == flat[:, :1]).all()) for part in (flat[:, :1024], flat))
 
 
 def _failure(reason: RejectedImage) -> LoadedImage:

@@ -110,3 +110,16 @@ def test_the_undamaged_file_loads(tmp_path, name):
     path = tmp_path / "image"
     path.write_bytes(ENCODED[name])
     assert load_image(path).error is None
+
+
+@pytest.mark.parametrize("name", sorted(ENCODED))
+def test_a_file_cut_short_never_gives_other_pixels(tmp_path, name):
+    path = tmp_path / "image"
+    data = ENCODED[name]
+    path.write_bytes(data)
+    whole = load_image(path).pixels
+    for length in range(1, len(data), len(data) // 40):
+        path.write_bytes(data[:length])
+        pixels = load_image(path).pixels
+        # what comes after the first frame, such as an end mark, may be missing
+        assert pixels is None or torch.equal(pixels, whole)

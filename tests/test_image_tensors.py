@@ -47,7 +47,6 @@ def test_a_tensor_is_never_changed_and_its_graph_not_kept():
     batch.requires_grad_(True)
     before = batch.detach().clone()
     loaded = load_images(batch)
-    assert torch.equal(batch.detach(), before) or batch.isnan().sum() == 1
     assert torch.equal(batch.detach().nan_to_num(9), before.nan_to_num(9))
     assert not any(row.pixels.requires_grad for row in loaded if row.pixels is not None)
 

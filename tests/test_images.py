@@ -321,17 +321,30 @@ def test_paths_without_an_image(tmp_path):
     (tmp_path / "page.html").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
     (tmp_path / "post.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    os.mkfifo(tmp_path / "pipe")
     assert_failed(load_image(tmp_path / "none.png"), "missing_file")
     assert_failed(load_image("https://example.org/a.png"), "missing_file", "not downloaded")
     assert_failed(load_image(tmp_path), "not_a_file", "directory")
-    assert_failed(load_image(tmp_path / "pipe"), "not_a_file", "regular")
     assert_failed(load_image(tmp_path / "empty.png"), "empty_file")
     assert_failed(load_image(""), "missing_file")
     for name in ("text.png", "page.html", "post.eps"):
         assert_failed(load_image(tmp_path / name), "not_an_image", "PNG")
     for name in ("a\0b.png", "x" * 5000, str(tmp_path / "loop")):
         assert_failed(load_image(name), "unreadable_file")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert_failed(load_image(tmp_path / "pipe"), "not_a_file", "regular")
+
+
+def test_a_transparent_colour_of_16_bits_does_not_hide_its_neighbours(tmp_path):
+    rows = b"".join(b"\0" + bytes([200, 200]) * 3 * 16 for _ in range(16))
+    path = tmp_path / "image.png"
+    path.write_bytes(make_png(16, 16, 16, 2, rows, trns=struct.pack(">HHH", 200, 200, 200)))
+    loaded = load_image(path)
+    assert loaded.flags == ("rescaled_16bit", "constant_image")
+    assert loaded.pixels[0, 0, 0].item() == pytest.approx(200 / 255)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".gif", ".bmp", ".tiff"])
