@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .config import SupervisionConfig
 from .distortions import (
     ASPECTS,
     DISTORTIONS,
@@ -16,9 +17,11 @@ from .manifest import check_matched, read_ladders, read_manifest
 from .prompt_swaps import SWAP_KINDS, hard_swaps, shuffled_prompt
 from .rows import LadderRow, LadderStep, Negative, TupleRow
 from .taxonomy import CATEGORIES, categories_of
+from .tuples import BuildReport, build_supervision
 
 __all__ = [
     "ASPECTS",
+    "BuildReport",
     "CATEGORIES",
     "DISTORTIONS",
     "FAMILIES",
@@ -28,7 +31,9 @@ __all__ = [
     "LadderRow",
     "LadderStep",
     "Negative",
+    "SupervisionConfig",
     "TupleRow",
+    "build_supervision",
     "categories_of",
     "check_matched",
     "distort",

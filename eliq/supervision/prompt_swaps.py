@@ -8,7 +8,7 @@ and keeps capitals. Word lists know no context: a few swaps in a hundred read od
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from .prompt_words import (
     SMALL_WORDS,
 )
 
-__all__ = ["SWAP_KINDS", "hard_swaps", "same_prompt", "shuffled_prompt"]
+__all__ = ["SWAP_KINDS", "hard_swaps", "same_prompt", "shuffled_prompt", "swap_vocabulary"]
 
 SWAP_KINDS = ("object", "colour", "count", "relation", "background")
 
@@ -79,6 +79,13 @@ def shuffled_prompt(
         if not same_prompt(prompt, other):
             return other
     return None
+
+
+def swap_vocabulary(prompts: Iterable[str]) -> frozenset[str]:
+    """Words of the swap lists that occur in these prompts, in lower case: `prefer` of a set."""
+    known = _finder({*_SINGULAR_OF, *COLOUR_WORDS, *NUMBER_WORDS, *_PLACE_CLASS})
+    words = {match[0].casefold() for text in prompts for match in known.finditer(text)}
+    return frozenset(words | {_SINGULAR_OF[word] for word in words if word in _SINGULAR_OF})
 
 
 def _bare(text: str) -> str:

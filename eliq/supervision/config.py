@@ -1,0 +1,75 @@
+"""What a supervision set is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..errors import ConfigError
+from .distortions import MIN_SIDE_PX, SEVERITIES
+from .rows import check_codec
+
+__all__ = ["SupervisionConfig"]
+
+
+@dataclass(frozen=True)
+class SupervisionConfig:
+    """How many tuples and ladders are made, of what, from which seed.
+
+    Attributes:
+        num_tuples: tuples of Eq. 1 to make; sources are used again where there are fewer.
+        num_ladders: severity ladders to make beside them.
+        seed: everything random follows from it.
+        ai_specific_share: share of tuples of the AI-specific family (simulated), 0..1.
+        hard_swap_share: share of tuples whose wrong prompt is wrong in one thing, 0..1, as far as a
+            swap applies; the others get the prompt of another picture.
+        severities: of the negatives, each equally likely, and of the steps of a ladder.
+        max_side_px: larger pictures are reduced to this longer side.
+        codec: "png", or "jpeg-q<quality>", of every image that is written.
+        held_out: whether distortions marked held out take part.
+
+    Raises:
+        ConfigError: a value outside what it may be.
+    """
+
+    num_tuples: int = 1000
+    num_ladders: int = 200
+    seed: int = 0
+    ai_specific_share: float = 0.4
+    hard_swap_share: float = 0.5
+    severities: tuple[float, ...] = SEVERITIES
+    max_side_px: int = 512
+    codec: str = "png"
+    held_out: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("num_tuples", "num_ladders", "seed"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} must not be negative, found {getattr(self, name)}")
+        for name in ("ai_specific_share", "hard_swap_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} must lie in 0..1, found {getattr(self, name)}")
+        steps = list(self.severities)
+        if not steps or steps != sorted(set(steps)) or steps[0] < 1 or steps[-1] > 5:
+            raise ConfigError(f"severities must rise strictly within 1..5, found {steps}")
+        if self.max_side_px < MIN_SIDE_PX:
+            raise ConfigError(
+                f"max_side_px must be {MIN_SIDE_PX} or more, found {self.max_side_px}"
+            )
+        check_codec(self.codec)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"severities": list(self.severities)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> SupervisionConfig:
+        """Raises ConfigError for keys that no config has."""
+        unknown = data.keys() - cls.__dataclass_fields__.keys()
+        if unknown:
+            known = ", ".join(cls.__dataclass_fields__)
+            raise ConfigError(f"unknown key {sorted(unknown)[0]!r}; known are: {known}")
+        values = dict(data)
+        if "severities" in values:
+            values["severities"] = tuple(values["severities"])
+        return cls(**values)
