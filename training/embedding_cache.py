@@ -2,7 +2,7 @@
 
 Stage 2 trains the head alone, so each image passes through the backbone once. The alignment
 question is asked with three prompts: the image's own p, the mismatched p-ali and none. The paper
-needs the first two, and for positives only; the others let stage 2 teach s_vis to ignore the prompt.
+needs the first two, for positives only; the others let stage 2 teach s_vis to ignore the prompt.
 
     runs/critic/cache/fingerprint.json  tuples-00000.safetensors ...  ladders-00000.safetensors ...
 

@@ -1,0 +1,90 @@
+"""Settings of stage 2, as plain JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from eliq.errors import ConfigError
+from eliq.head import HeadConfig
+
+from .embedding_cache import PROMPTS
+
+__all__ = ["Stage2Config"]
+
+
+@dataclass(frozen=True)
+class Stage2Config:
+    """How the head is trained; AdamW 1e-4 and batches of 64 tuples by default.
+
+    `visual_prompts` are the prompts with which z_ali of a visual pair is taken, one at random for
+    each image and step: ("own",) is the paper's form, in which s_vis may come to depend on the
+    prompt; ("own", "negative", "none") teaches it not to. Stops when the held-out loss has not
+    fallen for `patience` validations.
+    """
+
+    num_steps: int = 2000
+    batch_tuples: int = 64
+    batch_ladders: int = 64
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.01
+    warmup_share: float = 0.03
+    max_grad_norm: float = 1.0
+    margin: float = 1.0
+    ladder_weight: float = 1.0
+    ladder_margin_step: float = 0.3
+    ladder_margin_total: float = 1.0
+    visual_prompts: tuple[str, ...] = ("own",)
+    model_dim: int = 512
+    num_layers: int = 2
+    num_heads: int = 8
+    ffn_dim: int = 2048
+    mask_visual_query: bool = False
+    validate_every: int = 50
+    save_every: int = 500
+    patience: int = 10
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "visual_prompts", tuple(self.visual_prompts))
+        for name in ("num_steps", "batch_tuples", "validate_every", "save_every", "patience"):
+            self._check(name, getattr(self, name) >= 1, "at least 1")
+        for name in ("batch_ladders", "ladder_weight", "weight_decay", "seed"):
+            self._check(name, getattr(self, name) >= 0, "at least 0")
+        for name in ("learning_rate", "margin", "max_grad_norm"):
+            value = getattr(self, name)
+            self._check(name, math.isfinite(value) and value > 0, "a positive number")
+        known = bool(self.visual_prompts) and set(self.visual_prompts) <= set(PROMPTS)
+        self._check("visual_prompts", known, f"one or more of {PROMPTS}")
+
+    def _check(self, name: str, good: bool, expected: str) -> None:
+        if not good:
+            raise ConfigError(f"stage2.{name}: expected {expected}, found {getattr(self, name)!r}")
+
+    def head(self, hidden_size: int) -> HeadConfig:
+        """The head's own configuration on a backbone of this width."""
+        return HeadConfig(
+            hidden_size,
+            model_dim=self.model_dim,
+            num_layers=self.num_layers,
+            num_heads=self.num_heads,
+            ffn_dim=self.ffn_dim,
+            mask_visual_query=self.mask_visual_query,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"visual_prompts": list(self.visual_prompts)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Stage2Config:
+        """Raises ConfigError on a key that it does not know."""
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(set(data) - known)
+        if unknown:
+            raise ConfigError(f"stage2: unknown key {unknown[0]!r}; known are {sorted(known)}")
+        try:
+            return cls(**data)
+        except TypeError as error:
+            raise ConfigError(f"stage2: a value of a wrong type ({error})") from error

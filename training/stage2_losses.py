@@ -1,0 +1,121 @@
+"""The loss of one step of stage 2: Eqs. 18-20 on tuples, plus the ladders."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from eliq.head import ScoringHead
+from eliq.losses import (
+    alignment_ranking_loss,
+    ladder_ranking_loss,
+    overall_loss,
+    visual_ranking_loss,
+)
+
+from .embedding_cache import PROMPTS, EmbeddingCache
+from .head_scores import score_rows
+from .order import shuffled_index
+from .stage2_config import Stage2Config
+
+__all__ = ["stage2_loss"]
+
+
+def stage2_loss(
+    head: ScoringHead,
+    cache: EmbeddingCache,
+    config: Stage2Config,
+    step: int,
+    generator: torch.Generator,
+    device: str | torch.device,
+) -> tuple[Tensor, dict[str, float]]:
+    """Eqs. 18-20 plus the ladder loss on the rows of one step."""
+
+    def rows(number: int, wanted: int, stream: int) -> Tensor:
+        wanted = min(number, wanted)
+        places = range(step * wanted, (step + 1) * wanted)
+        return torch.tensor(
+            [shuffled_index(p, number, seed=config.seed, stream=stream) for p in places],
+            dtype=torch.int64,
+        )
+
+    tuples = rows(len(cache.tuple_ids), config.batch_tuples, 0)
+    ladders = rows(len(cache.ladder_ids), config.batch_ladders, 1)
+    visual, alignment = _tuple_losses(head, cache, config, tuples, generator, device)
+    ladder = _ladder_loss(head, cache, config, ladders, generator, device)
+    loss = overall_loss(visual, alignment) + config.ladder_weight * ladder
+    return loss, {
+        "visual_loss": float(visual.detach()),
+        "alignment_loss": float(alignment.detach()),
+        "ladder_loss": float(ladder.detach()),
+    }
+
+
+def _tuple_losses(
+    head: ScoringHead,
+    cache: EmbeddingCache,
+    config: Stage2Config,
+    places: Tensor,
+    generator: torch.Generator | None,
+    device: str | torch.device,
+) -> tuple[Tensor, Tensor]:
+    """L_vis (18) and L_ali (19). All scores of Eq. 17 are predicted in one pass of the head."""
+    n = len(places)
+    technical = cache.tuple_technical[places].to(device)  # [n,3,h]
+    aesthetic = cache.tuple_aesthetic[places].to(device)
+    alignment = cache.tuple_alignment[places].to(device)  # [n,3,3,h]
+    chosen = _choose(config, (n, 3), generator).to(device)
+    drawn = _take(alignment, chosen)
+    visual = score_rows(head, technical, aesthetic, drawn).visual_quality
+    # (I+, p) and (I+, p-ali) for Eq. 19, whatever prompts the visual pairs drew.
+    pair = slice(0, 1)
+    scores = score_rows(
+        head,
+        technical[:, pair].expand(-1, 2, -1),
+        aesthetic[:, pair].expand(-1, 2, -1),
+        alignment[:, 0, :2],
+    ).alignment
+    return (
+        visual_ranking_loss(visual[:, 0], visual[:, 1], visual[:, 2], margin=config.margin),
+        alignment_ranking_loss(scores[:, 0], scores[:, 1], margin=config.margin),
+    )
+
+
+def _ladder_loss(
+    head: ScoringHead,
+    cache: EmbeddingCache,
+    config: Stage2Config,
+    places: Tensor,
+    generator: torch.Generator | None,
+    device: str | torch.device,
+) -> Tensor:
+    if not len(places) or not config.ladder_weight:
+        return torch.zeros((), device=device)
+    technical = cache.ladder_technical[places].to(device)  # [m,S+1,h]
+    aesthetic = cache.ladder_aesthetic[places].to(device)
+    alignment = cache.ladder_alignment[places].to(device)
+    valid = cache.ladder_valid[places].to(device)
+    # Padding is zeros, not NaN: NaN inputs would reach the weights' gradients. The prompt is drawn
+    # once a ladder, since within one it is the image alone that changes.
+    chosen = _choose(config, (len(places), 1), generator).expand(-1, valid.shape[1]).to(device)
+    scores = score_rows(head, technical, aesthetic, _take(alignment, chosen)).visual_quality
+    scores = torch.where(valid, scores, torch.nan)
+    return ladder_ranking_loss(
+        scores[:, 0],
+        scores[:, 1:],
+        margin_step=config.ladder_margin_step,
+        margin_total=config.ladder_margin_total,
+    )
+
+
+def _choose(
+    config: Stage2Config, shape: tuple[int, ...], generator: torch.Generator | None
+) -> Tensor:
+    allowed = torch.tensor([PROMPTS.index(name) for name in config.visual_prompts])
+    return allowed[torch.randint(len(allowed), shape, generator=generator)]
+
+
+def _take(alignment: Tensor, chosen: Tensor) -> Tensor:
+    """z_ali [B,I,3,h] with the chosen prompt [B,I] -> [B,I,h]."""
+    index = chosen[:, :, None, None].expand(-1, -1, 1, alignment.shape[-1])
+    return alignment.gather(2, index).squeeze(2)
