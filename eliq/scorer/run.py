@@ -1,0 +1,202 @@
+"""One call of the scorer: images and prompts to rows, a bounded amount at a time.
+
+Shapes: B images of a batch, N of the whole call; 7 columns: the two scores, the two raw scores,
+P(high) of the three aspects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..backbone import Backbone
+from ..calibration import Calibration
+from ..errors import EliqError, ImageError
+from ..head import ScoringHead
+from ..images import LoadedImage, describe_source, load_images
+from ..instructions import ASPECTS
+from ..patches import target_size
+from ..prompts import CleanPrompt, clean_prompt, match_prompts
+from ..scores import Scores
+from .batches import BatchItem, plan_batches, run_bisecting
+
+__all__ = ["ScoringRun"]
+
+_WINDOW_PX = 32_000_000  # decoded at once: 384 MB of float32 RGB
+_ALIGNMENT_COLUMNS = [1, 3, 6]  # score, raw score, aspect
+_NOT_OF_THE_IMAGE = ("out_of_memory", "nonfinite_score")
+
+
+@dataclass(frozen=True)
+class ScoringRun:
+    """What one call of `Scorer.score` works with.
+
+    Attributes:
+        head: None = the low/high margins are the raw scores.
+        max_batch_px: pixels after resizing that go through the model at once.
+        is_raising: raise at the first image that cannot be scored.
+    """
+
+    backbone: Backbone
+    head: ScoringHead | None
+    calibration: dict[str, Calibration]
+    max_batch_px: int
+    is_raising: bool = False
+
+    def score(self, images: Any, prompts: Any, *, progress: bool) -> Scores:
+        """Rows in the order of the input; see `Scorer.score`."""
+        sources = list(images) if isinstance(images, (list, tuple)) else [images]
+        num_images = sum(_num_images(source) for source in sources)
+        cleaned = [clean_prompt(prompt) for prompt in match_prompts(prompts, num_images)]
+        parts: list[Scores] = []
+        start = 0
+        with _bar(num_images, shown=progress) as bar:
+            for window in _windows(sources):
+                part = self._score_window(window, cleaned[start : start + len(window)], bar)
+                if self.is_raising:
+                    _raise_first(part, sources, start)
+                parts.append(part)
+                start += len(window)
+        return Scores.concatenate(parts).to(self.backbone.device)
+
+    def _score_window(
+        self, window: list[LoadedImage], prompts: list[CleanPrompt], bar: Any
+    ) -> Scores:
+        """Score decoded images; failed ones are left out before batches are formed."""
+        errors = [image.error for image in window]
+        error_classes = [image.error_class for image in window]
+        items = self._items(window, prompts)
+        bar.update(len(window) - len(items))
+
+        def run(part: list[BatchItem]) -> Tensor:
+            rows = [item.position for item in part]
+            return self._columns([window[r].pixels for r in rows], [prompts[r].text for r in rows])
+
+        columns = torch.full((7, len(window)), torch.nan, device=self.backbone.device)
+        max_tokens = max(self.max_batch_px // self.backbone.patches.factor_px**2, 1)
+        for batch in plan_batches(
+            items, max_batch_px=self.max_batch_px, max_batch_prompt_tokens=max_tokens
+        ):
+            done, too_large = run_bisecting(batch, run)
+            for part, result in done:
+                columns[:, [item.position for item in part]] = result
+            for item in too_large:
+                errors[item.position] = (
+                    f"{item.width} x {item.height} px after resizing do not fit into the memory "
+                    f"of {self.backbone.device} even alone: use a smaller critic or dtype bfloat16"
+                )
+                error_classes[item.position] = "out_of_memory"
+            bar.update(len(batch))
+
+        finite = columns.isfinite().all(dim=0).tolist()
+        for item in items:
+            if not finite[item.position] and errors[item.position] is None:
+                columns[:, item.position] = torch.nan
+                errors[item.position] = (
+                    f"the critic gave no finite answer in {self.backbone.dtype}: load it with "
+                    "dtype='bfloat16' or 'float32'"
+                )
+                error_classes[item.position] = "nonfinite_score"
+        no_prompt = torch.tensor([not prompt.text for prompt in prompts], device=columns.device)
+        columns[_ALIGNMENT_COLUMNS] = columns[_ALIGNMENT_COLUMNS].masked_fill(no_prompt, torch.nan)
+        visual_quality, alignment, raw_visual, raw_alignment, *aspects = columns.unbind(0)
+        return Scores(
+            visual_quality=visual_quality,
+            alignment=alignment,
+            aspects=dict(zip(ASPECTS, aspects, strict=True)),
+            raw={"visual_quality": raw_visual, "alignment": raw_alignment},
+            flags=[
+                [*image.flags, *self._prompt_flags(prompt)]
+                for image, prompt in zip(window, prompts, strict=True)
+            ],
+            errors=errors,
+            error_classes=error_classes,
+        )
+
+    def _items(self, window: list[LoadedImage], prompts: list[CleanPrompt]) -> list[BatchItem]:
+        items = []
+        for row, (image, prompt) in enumerate(zip(window, prompts, strict=True)):
+            if image.pixels is not None:
+                height, width = image.pixels.shape[1:]
+                size = target_size(height, width, self.backbone.patches)
+                # A token is at least a byte: a bound without tokenising everything twice.
+                num_tokens = min(len(prompt.text.encode()), self.backbone.max_prompt_tokens)
+                items.append(BatchItem(row, *size, num_tokens))
+        return items
+
+    def _prompt_flags(self, prompt: CleanPrompt) -> list[str]:
+        flags = list(prompt.flags)
+        if "prompt_truncated" not in flags and self.backbone.prompt_is_truncated(prompt.text):
+            flags.append("prompt_truncated")
+        return flags
+
+    @torch.inference_mode()
+    def _columns(self, images: list[Tensor], texts: list[str]) -> Tensor:
+        """One batch: float32 [7,B]."""
+        # A caller's autocast would run the head in half precision, and make scores depend on it.
+        with torch.autocast(self.backbone.device.type, enabled=False):
+            found = self.backbone.embed(images, texts)
+            margins = found.margins.float()  # [B,3]
+            if self.head is None:
+                raw_visual, raw_alignment = margins[:, :2].mean(dim=1), margins[:, 2]
+            else:
+                raw_visual, raw_alignment = self.head(
+                    found.technical, found.aesthetic, found.alignment
+                )
+            return torch.stack(
+                [
+                    self.calibration["visual_quality"](raw_visual),
+                    self.calibration["alignment"](raw_alignment),
+                    raw_visual,
+                    raw_alignment,
+                    *torch.sigmoid(margins).unbind(1),
+                ]
+            )
+
+
+def _num_images(source: Any) -> int:
+    """How many images a source will be; anything of a wrong type is refused when it is loaded."""
+    return len(source) if isinstance(source, Tensor) and source.ndim == 4 else 1
+
+
+def _windows(sources: list[Any]) -> Iterator[list[LoadedImage]]:
+    """Images decoded a bounded number of pixels at a time; failed ones count nothing."""
+    window: list[LoadedImage] = []
+    window_px = 0
+    for position, source in enumerate(sources):
+        if isinstance(source, (list, tuple)):
+            raise ImageError(f"images[{position}]: expected an image, found a list inside a list")
+        try:
+            loaded = load_images(source)
+        except ImageError as error:
+            raise ImageError(f"images[{position}]: {error}") from None
+        window += loaded
+        window_px += sum(i.pixels[0].numel() for i in loaded if i.pixels is not None)
+        if window_px >= _WINDOW_PX:
+            yield window
+            window, window_px = [], 0
+    if window:
+        yield window
+
+
+def _raise_first(part: Scores, sources: list[Any], start: int) -> None:
+    for row, error in enumerate(part.errors):
+        if error is None:
+            continue
+        position = start + row
+        named = [source for source in sources for _ in range(_num_images(source))][position]
+        message = f"images[{position}] ({describe_source(named)}): {error}"
+        if part.error_classes[row] in _NOT_OF_THE_IMAGE:
+            raise EliqError(message)
+        raise ImageError(message)
+
+
+def _bar(total: int, *, shown: bool) -> Any:
+    from tqdm import tqdm
+
+    # disable=None hides the bar where stderr is not a terminal.
+    return tqdm(total=total, unit="image", disable=None if shown else True)
