@@ -1,0 +1,234 @@
+"""Pretrain the backbone of the embedded critic from scratch, on images that it renders itself.
+
+    python -m training.embedded.pretrain --out runs/embedded/pretrain
+
+Hardware: two CPU cores with bfloat16 (AMX or AVX-512 BF16), 4 GB. Time: about 75 minutes for the
+default number of steps. A killed run goes on where it was with the same command.
+Expect: the selection figures that training/LOG.md gives for this run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from eliq.backbone import Backbone
+
+from ..curves import CurveLog
+from ..run_state import RunState, StopRequest
+from .attention import use_matmul_attention
+from .auxiliary import Auxiliary, batch_losses
+from .batches import BatchMaker, Level
+from .model import make_backbone, train_tokenizer
+from .scenes import FULL_DIFFICULTY, scene_renderer
+from .selection import select_alignment, select_ladders
+
+log = logging.getLogger("eliq")
+
+# (start, objects, backgrounds, groups, relations, share of ladder batches, px)
+LEVELS = (
+    Level(0.00, 25, 9, 1, False, 0.15),
+    Level(0.12, 60, 16, 2, False, 0.20),
+    Level(0.25, 110, 24, 2, True, 0.25),
+    Level(0.40, 165, 24, 2, True, 0.30),
+    Level(0.60, 165, 24, 2, True, 0.45, (128, 128, 160, 192)),
+)
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """What makes two pretraining runs the same."""
+
+    seed: int = 0
+    muon_learning_rate: float = 1.5e-3
+    adam_learning_rate: float = 1.5e-3
+    weight_decay: float = 0.05
+    warmup_steps: int = 60
+    cooldown: float = 0.35
+    alignment_rows: int = 32
+    ladders: int = 6
+
+
+def learning_rate_factor(step: int, num_steps: int, config: PretrainConfig) -> float:
+    """Warm-up, constant, and a straight cooldown to 2 % over the last share of the run."""
+    if step < config.warmup_steps:
+        return (step + 1) / config.warmup_steps
+    left = (num_steps - step) / max(1, num_steps * config.cooldown)
+    return max(0.02, min(1.0, left))
+
+
+def make_tokenizer(num_prompts: int = 20_000) -> Tokenizer:
+    """The tokenizer, trained on prompts of the renderer; the same one every time."""
+    from .facts import Vocabulary, describe, sample_facts
+
+    full = FULL_DIFFICULTY
+    vocabulary = Vocabulary(full.num_objects, full.num_backgrounds, full.num_colours)
+    rng = np.random.default_rng(6_999_999)
+    prompts = [
+        describe(sample_facts(vocabulary, rng, max_count=4, max_groups=2, relations=True))
+        for _ in range(num_prompts)
+    ]
+    return train_tokenizer([*prompts, "what does it show?"])
+
+
+def make_optimizers(model: nn.Module, config: PretrainConfig) -> dict[str, torch.optim.Optimizer]:
+    """Muon for the matrices of the layers, AdamW for everything else."""
+    matrices, rest = [], []
+    for name, parameter in model.named_parameters():
+        hidden = parameter.ndim == 2 and "embed" not in name and "auxiliary" not in name
+        (matrices if hidden else rest).append(parameter)
+    return {
+        "muon": torch.optim.Muon(
+            matrices,
+            lr=config.muon_learning_rate,
+            weight_decay=config.weight_decay,
+            adjust_lr_fn="match_rms_adamw",
+        ),
+        "adamw": torch.optim.AdamW(
+            rest, lr=config.adam_learning_rate, betas=(0.9, 0.98), weight_decay=0.0
+        ),
+    }
+
+
+class _Batches(Dataset):
+    def __init__(self, maker: BatchMaker, first: int, num_steps: int) -> None:
+        self.maker, self.first, self.num_steps = maker, first, num_steps
+
+    def __len__(self) -> int:
+        return self.num_steps - self.first
+
+    def __getitem__(self, index: int) -> dict:
+        step = self.first + index
+        level = [lv for lv in LEVELS if lv.start <= step / self.num_steps][-1]
+        return self.maker.make(step, level)
+
+
+class _Model(nn.Module):
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        config = backbone.model.config
+        self.backbone = backbone
+        self.auxiliary = Auxiliary(config.vision_config.out_hidden_size, backbone.hidden_size)
+
+
+def _worker(_: int) -> None:
+    torch.set_num_threads(1)
+
+
+def pretrain(
+    out: Path, config: PretrainConfig, *, num_steps: int, workers: int = 1, check_every: int = 250
+) -> Path:
+    """Run or resume the pretraining; returns the directory of its last checkpoint."""
+    out.mkdir(parents=True, exist_ok=True)
+    scene_renderer(FULL_DIFFICULTY)  # fails at once where the font is missing
+    tokenizer = make_tokenizer()
+    backbone = make_backbone(tokenizer, seed=config.seed)
+    torch.manual_seed(config.seed)
+    model = _Model(backbone).train()
+    use_matmul_attention(backbone.model)
+    optimizers = make_optimizers(model, config)
+    state = RunState(out, asdict(config))
+    curves = CurveLog(out)
+    resumed = state.load_latest(modules={"model": model}, optimizers=optimizers)
+    step = resumed["step"] if resumed else 0
+    curves.truncate(step)
+    maker = BatchMaker(
+        backbone.layout,
+        backbone.patches,
+        seed=config.seed,
+        alignment_rows=config.alignment_rows,
+        ladders=config.ladders,
+    )
+    loader = DataLoader(
+        _Batches(maker, step, num_steps),
+        batch_size=None,
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_worker,
+    )
+    bases = {name: [g["lr"] for g in o.param_groups] for name, o in optimizers.items()}
+    if resumed:
+        bases = resumed["bases"]
+    progress = tqdm(total=num_steps, initial=step, unit="step", dynamic_ncols=True, disable=None)
+    started = time.monotonic()
+    with StopRequest() as stop:
+        for batch in loader:
+            factor = learning_rate_factor(step, num_steps, config)
+            for name, optimizer in optimizers.items():
+                for group, base in zip(optimizer.param_groups, bases[name], strict=True):
+                    group["lr"] = base * factor
+            loss, figures = batch_losses(backbone, model.auxiliary, batch)
+            loss.backward()
+            norm = float(nn.utils.clip_grad_norm_(model.parameters(), 2.0))
+            if math.isfinite(norm):
+                for optimizer in optimizers.values():
+                    optimizer.step()
+            else:
+                log.warning("step %d: gradient is not finite, step left out", step)
+            model.zero_grad(set_to_none=True)
+            step += 1
+            progress.update()
+            if step % 10 == 0:
+                curves.append(
+                    step,
+                    loss=float(loss.detach()),
+                    grad_norm=norm,
+                    elapsed_s=round(time.monotonic() - started, 1),
+                    **figures,
+                )
+            if step % check_every == 0 or step == num_steps:
+                model.eval()
+                checks = select_alignment(backbone) | select_ladders(backbone)
+                model.train()
+                curves.append(step, validation=checks)
+                curves.draw("Pretraining of the embedded critic")
+                log.info("step %d: %s", step, {k: round(v, 3) for k, v in checks.items()})
+            if stop.requested or step % check_every == 0 or step == num_steps:
+                state.save(
+                    step,
+                    modules={"model": model},
+                    optimizers=optimizers,
+                    extra={"bases": bases},
+                )
+            if stop.requested:
+                break
+    progress.close()
+    if stop.exit_code:
+        raise SystemExit(stop.exit_code)
+    return out
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--out", type=Path, default=Path("runs/embedded/pretrain"))
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--workers", type=int, default=1, help="processes that render")
+    parser.add_argument("--threads", type=int, default=2, help="threads that train")
+    parser.add_argument("--check-every", type=int, default=250)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    torch.set_num_threads(args.threads)
+    pretrain(
+        args.out,
+        PretrainConfig(seed=args.seed),
+        num_steps=args.steps,
+        workers=args.workers,
+        check_every=args.check_every,
+    )
+
+
+if __name__ == "__main__":
+    main()
