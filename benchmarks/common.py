@@ -43,15 +43,15 @@ def load_photographs(max_photos: int | None = None, *, side_px: int = 512) -> di
         package, _, path = inner.partition("/")
         spec = find_spec(package)
         if spec is None or not spec.submodule_search_locations:
-            sys.exit(f"{package} is not installed; pip install 'eliq[bench]' brings the photographs")
+            sys.exit(
+                f"{package} is not installed; pip install 'eliq[bench]' brings the photographs"
+            )
         file = Path(spec.submodule_search_locations[0]) / path
         with Image.open(file) as opened:
             pixels = np.asarray(opened.convert("RGB"))
         top = max(0, (pixels.shape[0] - side_px) // 2)
         left = max(0, (pixels.shape[1] - side_px) // 2)
-        photographs[name] = np.ascontiguousarray(
-            pixels[top : top + side_px, left : left + side_px]
-        )
+        photographs[name] = np.ascontiguousarray(pixels[top : top + side_px, left : left + side_px])
     return photographs
 
 
@@ -59,7 +59,7 @@ def to_tensor(pixels: np.ndarray):
     """uint8 [H,W,3] -> float32 [3,H,W] in 0..1."""
     import torch
 
-    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1).float() / 255.0
+    return torch.from_numpy(np.array(pixels)).permute(2, 0, 1).float() / 255.0
 
 
 def add_common_options(parser: argparse.ArgumentParser) -> None:
@@ -68,29 +68,36 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--smoke", action="store_true", help="smallest run, for the tests")
 
 
-def load_scorer(checkpoint: str | None, *, device: str = "cpu"):
-    """The scorer to measure; a one-line exit where there is none."""
-    from eliq import Scorer
+def run(main: Callable[[], Any]) -> None:
+    """Run a benchmark from a shell: an error of ELIQ's own is one line, not a traceback."""
     from eliq.errors import EliqError
 
     try:
-        if checkpoint is None:
-            return Scorer.from_pretrained(device=device)
-        return Scorer.from_pretrained(checkpoint, device=device)
+        main()
     except EliqError as error:
-        sys.exit(f"no scorer: {error}")
+        sys.exit(f"error: {error}")
 
 
-def small_tokenizer():
+def load_scorer(checkpoint: str | None, *, device: str = "cpu"):
+    """The scorer to measure."""
+    from eliq import Scorer
+
+    if checkpoint is None:
+        return Scorer.from_pretrained(device=device)
+    return Scorer.from_pretrained(checkpoint, device=device)
+
+
+def small_tokenizer(*more_texts: str):
     """A byte-level BPE with Qwen's control tokens, learnt from the questions in milliseconds.
 
-    For benchmarks of speed on random weights, where only the number of tokens matters.
+    For benchmarks of speed on random weights, where only the number of tokens matters: about one
+    a word in the questions and in ``more_texts``, as in Qwen's own vocabulary.
     """
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
     from eliq.instructions import Instructions
 
-    texts = list(Instructions().to_json().values()) + ["user assistant low high"] * 50
+    texts = [*Instructions().to_json().values(), *more_texts, "user assistant low high"] * 50
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -163,11 +170,11 @@ def qwen3_vl_config(
     }
 
 
-def random_backbone(text: Sequence[int], vision: Sequence[int]):
+def random_backbone(text: Sequence[int], vision: Sequence[int], *more_texts: str):
     """A Qwen3-VL backbone with random weights, float32, on the CPU."""
     from eliq.backbone import Backbone
 
-    tokenizer = small_tokenizer()
+    tokenizer = small_tokenizer(*more_texts)
     return Backbone.from_config(qwen3_vl_config(tokenizer, text=text, vision=vision), tokenizer)
 
 
@@ -187,6 +194,25 @@ def interleaved_seconds(
             function()
             seconds[name].append(time.perf_counter() - start)
     return seconds
+
+
+def peak_memory_mib() -> float:
+    """Most memory that this process has held so far; NaN where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return float("nan")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+
+
+def finite(value: Any) -> Any:
+    """A copy of plain data in which NaN and infinity are None, as JSON wants it."""
+    if isinstance(value, dict):
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(inner) for inner in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def median(values: Sequence[float]) -> float:
@@ -235,6 +261,6 @@ def write_json(path: Path | None, result: dict[str, Any]) -> None:
     if path is None:
         return
     temporary = path.with_name(path.name + ".incomplete")
-    temporary.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
+    temporary.write_text(json.dumps(finite(result), indent=1, allow_nan=False) + "\n")
     temporary.replace(path)
     print(f"wrote {path}", file=sys.stderr)

@@ -30,6 +30,7 @@ from benchmarks.common import (
     median,
     number,
     random_backbone,
+    run,
     write_json,
 )
 
@@ -48,7 +49,7 @@ def main(argv: list[str] | None = None) -> dict:
     if arguments.checkpoint:
         backbone = load_scorer(arguments.checkpoint, device=arguments.device).backbone
     else:
-        backbone = random_backbone(*(SMOKE if arguments.smoke else DEFAULT))
+        backbone = random_backbone(*(SMOKE if arguments.smoke else DEFAULT), PROMPT)
         backbone = backbone.to(arguments.device)
     if not backbone.is_packed:
         sys.exit("this backbone takes the slow path: there is nothing to compare")
@@ -127,12 +128,18 @@ def compare(backbone, image, repeats: int) -> dict:
 def count_flop(run) -> int:
     """Multiplications and additions of matrix products, convolutions and attention.
 
-    Counted by torch as the operators are called; causal attention is counted as if full, which
-    is how the CPU and most kernels with a mask compute it.
+    Counted by torch as the operators are called; attention is counted as if nothing were masked,
+    in both forms.
     """
-    from torch.utils.flop_counter import FlopCounterMode
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-    with FlopCounterMode(display=False) as counter:
+    def attention(query, key, value, *args, out_shape=None, **kwargs) -> int:
+        return sdpa_flop_count(query, key, value)
+
+    # torch counts the fused attention of accelerators, and forgets that of the CPU.
+    on_cpu = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    with FlopCounterMode(display=False, custom_mapping={on_cpu: attention}) as counter:
         run()
     return counter.get_total_flops()
 
@@ -168,4 +175,4 @@ def report(result: dict) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

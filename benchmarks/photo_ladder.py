@@ -38,6 +38,7 @@ from benchmarks.common import (
     load_scorer,
     markdown_table,
     number,
+    run,
     to_tensor,
     write_json,
 )
@@ -221,4 +222,4 @@ def draw(curves: Curves, families: list[str], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -1,0 +1,163 @@
+"""What the embedded critic costs: time an image on one core, memory, batches against singles.
+
+    python benchmarks/embedded.py
+
+Hardware and time: one CPU core, under a minute.
+Expect: <= 250 ms for a 512 x 512 image, all aspects and both scores, on one core.
+
+An image is a tensor with a prompt, scored with `Scorer.score`: preprocessing, one packed pass,
+head, calibration. Wall time is what a user waits, CPU time what the work takes where other
+programs share the machine; with one thread they agree on an idle machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.common import (
+    add_common_options,
+    environment,
+    interleaved_seconds,
+    load_photographs,
+    load_scorer,
+    markdown_table,
+    median,
+    number,
+    peak_memory_mib,
+    run,
+    to_tensor,
+    write_json,
+)
+
+PROMPT = "a red fox to the left of two blue mugs on a wooden table, soft morning light"
+GATE_MS, GATE_PX = 250.0, 512
+
+
+def main(argv: list[str] | None = None, *, scorer=None) -> dict:
+    """Runs the benchmark and returns what `--json` writes. ``scorer`` replaces the loaded one."""
+    arguments = _parser().parse_args(argv)
+    import torch
+
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        result = measure(arguments, scorer)
+    finally:
+        torch.set_num_threads(num_threads)
+    report(result)
+    write_json(arguments.json, result)
+    return result
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    add_common_options(parser)
+    parser.add_argument("--sizes", nargs="+", type=int, metavar="PX", help="256 512 1024")
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--batch", type=int, default=8, help="images of the batch comparison")
+    return parser
+
+
+def measure(arguments: argparse.Namespace, scorer=None) -> dict:
+    memory = {"python and torch": peak_memory_mib()}
+    start = time.perf_counter()
+    scorer = scorer or load_scorer(arguments.checkpoint)
+    load_s = time.perf_counter() - start
+    memory["critic loaded"] = peak_memory_mib()
+    sizes = arguments.sizes or ([64] if arguments.smoke else [256, 512, 1024])
+    repeats = 2 if arguments.smoke else arguments.repeats
+    batch = 2 if arguments.smoke else arguments.batch
+    photograph = to_tensor(load_photographs(1)["astronaut"])
+    rows = []
+    for size_px in sorted(sizes):
+        image = resized(photograph, size_px)
+        rows.append({"size_px": size_px, **timings(scorer, image, repeats)})
+        memory[f"one image, {size_px} px"] = peak_memory_mib()
+    batch_px = 64 if arguments.smoke else GATE_PX
+    images = [resized(photograph, batch_px).roll(shift, -1) for shift in range(batch)]
+    batches = batch_timings(scorer, images, 1 if arguments.smoke else 3)
+    memory[f"a batch of {batch}, {batch_px} px"] = peak_memory_mib()
+    return {
+        "benchmark": "embedded",
+        "environment": environment(),
+        "checkpoint": arguments.checkpoint or "embedded",
+        "load_s": load_s,
+        "sizes": rows,
+        "batch": {"num_images": batch, "size_px": batch_px, **batches},
+        "peak_memory_mib": memory,
+    }
+
+
+def resized(image, size_px: int):
+    """[3,H,W] -> [3,size_px,size_px]."""
+    import torch
+
+    shape = (size_px, size_px)
+    out = torch.nn.functional.interpolate(image[None], shape, mode="bilinear", antialias=True)
+    return out[0].clamp(0, 1)
+
+
+def timings(scorer, image, repeats: int) -> dict:
+    scorer.score([image], [PROMPT])  # the first call allocates
+    wall, cpu = [], []
+    for _ in range(repeats):
+        wall_start, cpu_start = time.perf_counter(), time.process_time()
+        scorer.score([image], [PROMPT])
+        wall.append((time.perf_counter() - wall_start) * 1e3)
+        cpu.append((time.process_time() - cpu_start) * 1e3)
+    return {"wall_ms": wall, "cpu_ms": cpu}
+
+
+def batch_timings(scorer, images: list, repeats: int) -> dict:
+    """The same images in one call and in a call each, in turns."""
+    seconds = interleaved_seconds(
+        {
+            "one_call": lambda: scorer.score(images, [PROMPT] * len(images)),
+            "a_call_each": lambda: [scorer.score([image], [PROMPT]) for image in images],
+        },
+        repeats,
+    )
+    together = scorer.score(images, [PROMPT] * len(images)).raw["visual_quality"]
+    alone = [float(scorer.score([image], [PROMPT]).raw["visual_quality"][0]) for image in images]
+    return {
+        "seconds": seconds,
+        "images_per_s": {name: len(images) / median(times) for name, times in seconds.items()},
+        "max_raw_difference": max(abs(float(a) - b) for a, b in zip(together, alone, strict=True)),
+    }
+
+
+def report(result: dict) -> None:
+    print(f"checkpoint: {result['checkpoint']}, loaded in {result['load_s']:.2f} s; one thread\n")
+    rows = []
+    for row in result["sizes"]:
+        wall, cpu = row["wall_ms"], row["cpu_ms"]
+        rows.append([row["size_px"], number(median(wall), 0), number(min(wall), 0),
+                     number(max(wall), 0), number(median(cpu), 0)])  # fmt: skip
+    print(markdown_table(["px", "ms an image", "fastest", "slowest", "CPU ms"], rows), end="\n\n")
+    batch = result["batch"]
+    rates = batch["images_per_s"]
+    print(
+        f"{batch['num_images']} images of {batch['size_px']} px: "
+        f"{rates['one_call']:.1f} images/s in one call, "
+        f"{rates['a_call_each']:.1f} in a call each; "
+        f"largest difference of a raw score {batch['max_raw_difference']:.1e}\n"
+    )
+    memory = result["peak_memory_mib"].items()
+    print(markdown_table(["peak memory after", "MiB"], [[k, number(v, 0)] for k, v in memory]))
+    for row in result["sizes"]:
+        if row["size_px"] == GATE_PX:
+            found = median(row["wall_ms"])
+            verdict = "met" if found <= GATE_MS else "not met"
+            cpu = median(row["cpu_ms"])
+            print(
+                f"\n{GATE_PX} px: {found:.0f} ms, CPU {cpu:.0f} ms (gate {GATE_MS:.0f}: {verdict})"
+            )
+
+
+if __name__ == "__main__":
+    run(main)
