@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from .distortions import MIN_SIDE_PX, SEVERITIES
-from .rows import check_codec
+from .rows import is_codec
 
 __all__ = ["SupervisionConfig"]
 
@@ -57,7 +57,8 @@ class SupervisionConfig:
             raise ConfigError(
                 f"max_side_px must be {MIN_SIDE_PX} or more, found {self.max_side_px}"
             )
-        check_codec(self.codec)
+        if not is_codec(self.codec):
+            raise ConfigError(f'codec must be "png" or e.g. "jpeg-q92", found {self.codec!r}')
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"severities": list(self.severities)}

@@ -16,7 +16,7 @@ from typing import Any
 from ..errors import SupervisionError
 from .distortions import DISTORTIONS, FAMILIES
 
-__all__ = ["PROMPT_KINDS", "LadderRow", "LadderStep", "Negative", "TupleRow", "check_codec"]
+__all__ = ["PROMPT_KINDS", "LadderRow", "LadderStep", "Negative", "TupleRow", "is_codec"]
 
 #: What was done to the prompt of an alignment negative.
 PROMPT_KINDS = ("shuffle", "object", "colour", "count", "relation", "background")
@@ -193,10 +193,9 @@ def _plain(row: TupleRow | LadderRow) -> dict:
     return data
 
 
-def check_codec(codec: str) -> None:
-    """Raises SupervisionError unless "png" or "jpeg-q1" to "jpeg-q100"."""
-    if not _CODEC.fullmatch(codec):
-        raise SupervisionError(f'codec must be "png" or e.g. "jpeg-q92", found {codec!r}')
+def is_codec(codec: str) -> bool:
+    """Whether this is "png" or "jpeg-q1" to "jpeg-q100"."""
+    return bool(_CODEC.fullmatch(codec))
 
 
 def _check_common(row_id: str, family: str, size: tuple[int, int], codec: str) -> None:
@@ -206,7 +205,8 @@ def _check_common(row_id: str, family: str, size: tuple[int, int], codec: str) -
         raise SupervisionError(f"family must be one of {', '.join(FAMILIES)}, found {family!r}")
     if min(size) < 1:
         raise SupervisionError(f"size must be positive, found {list(size)}")
-    check_codec(codec)
+    if not is_codec(codec):
+        raise SupervisionError(f'codec must be "png" or e.g. "jpeg-q92", found {codec!r}')
 
 
 def _with_paths_inside(row: Any) -> Any:

@@ -50,7 +50,7 @@ class BuildReport:
     Attributes:
         num_tuples, num_ladders: rows in the set now.
         num_resumed: how many of them an earlier run had made.
-        skipped: every image without a prompt, and every row that could not be made, with the reason.
+        skipped: every image without a prompt and every row that could not be made, and why.
     """
 
     num_tuples: int = 0
