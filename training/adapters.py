@@ -77,7 +77,10 @@ def has_lora(model: nn.Module) -> bool:
 
 @torch.no_grad()
 def merge_lora(model: nn.Module) -> int:
-    """Folds every adapter into its layer, in place; returns how many. W + B A alpha / r."""
+    """Folds every adapter into its layer (W + B A alpha / r), in place, and freezes the model.
+
+    Returns how many there were.
+    """
     if not has_lora(model):
         return 0
     from peft.tuners.lora import LoraLayer
@@ -91,5 +94,5 @@ def merge_lora(model: nn.Module) -> int:
         setattr(model.get_submodule(parent), child, layer.get_base_layer())
     if hasattr(model, "peft_config"):
         del model.peft_config
-    model.requires_grad_(True)
+    model.requires_grad_(False)
     return len(layers)

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eliq.errors import SupervisionError, TrainingError
-from eliq.supervision.manifest import read_ladders, read_manifest
-from eliq.supervision.rows import LadderRow, TupleRow
+from eliq.supervision import LadderRow, TupleRow, read_ladders, read_manifest
 
 __all__ = ["LadderRow", "Supervision", "TupleRow", "read_supervision"]
 

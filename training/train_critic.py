@@ -1,0 +1,209 @@
+"""Trains a critic without labels, from a folder of images with prompts to a checkpoint directory.
+
+    python -m training.train_critic IMAGES --backbone Qwen/Qwen3-VL-8B-Instruct --out runs/critic
+    python -m training.train_critic IMAGES --backbone embedded --out runs/critic     # small, CPU
+    python -m training.train_critic --smoke                                          # seconds
+
+Steps: supervision set (unless IMAGES is one), stage 1 (instruction tuning, Eq. 5), embedding cache,
+stage 2 (head, Eqs. 9-20), calibration, export. Stopped or killed, the same command goes on where it
+was. Several GPUs: `accelerate launch -m training.train_critic ...` (stage 1 uses them all).
+
+Hardware: an 8B backbone needs one GPU of 48 GB or more [estimated, not run]; the embedded one runs
+on a CPU. Time: --smoke about 10 s on one core.
+Expect: a JSON object on stdout, with the held-out pair accuracies of both stages (0.5 is chance)
+and the checkpoint's directory; `eliq score --checkpoint DIR` then scores with it. The numbers of
+--smoke mean nothing but that every step ran.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from eliq.errors import ConfigError, EliqError
+from eliq.supervision import SupervisionConfig
+
+from .backbones import load_backbone
+from .pipeline import Stopped, train_critic
+from .placement import Placement
+from .run_state import StopRequest
+from .smoke_pictures import write_smoke_pictures
+from .stage1_config import Stage1Config
+from .stage2_config import Stage2Config
+
+log = logging.getLogger("eliq")
+
+#: A backbone of fewer parameters is tuned in full by default, a larger one by LoRA.
+SMALL_PARAMETERS = 100_000_000
+SMALL_STAGE1 = {
+    "tuning": "full",
+    "optimizer": "muon",
+    "learning_rate": 1e-3,
+    "tuples_per_forward": 16,
+    "ladders_per_forward": 6,
+    "grad_accumulation": 1,
+    "gradient_checkpointing": False,
+}
+SMOKE_STAGE1 = SMALL_STAGE1 | {
+    "num_steps": 8,
+    "tuples_per_forward": 4,
+    "ladders_per_forward": 1,
+    "validate_every": 8,
+    "precision": "float32",
+}
+SMOKE_STAGE2 = {
+    "num_steps": 40,
+    "learning_rate": 1e-3,
+    "model_dim": 32,
+    "num_heads": 4,
+    "ffn_dim": 64,
+    "validate_every": 20,
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line; exit codes as in `eliq` (2: wrong input, 130/143: stopped)."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.WARNING if options.quiet else logging.INFO,
+        format="%(message)s",
+    )
+    try:
+        with StopRequest() as stop, tempfile.TemporaryDirectory() as temporary:
+            try:
+                report = _run(options, stop, Path(temporary))
+            except Stopped:
+                log.warning("stopped and saved; the same command goes on from here")
+                return stop.exit_code or 1
+    except (EliqError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    if report and options.smoke and options.out is None:
+        report["checkpoint"] = None  # it lay in a temporary folder
+    if report:
+        sys.stdout.write(json.dumps(report) + "\n")
+    return 0
+
+
+def _run(options: argparse.Namespace, stop: StopRequest, temporary: Path) -> dict[str, Any]:
+    placement = Placement(options.device)
+    settings = _settings(options.config)
+    if options.smoke:
+        name, out = "tiny", options.out or temporary / "run"
+        source = options.source or write_smoke_pictures(temporary / "images")
+        supervision = SupervisionConfig(num_tuples=8, num_ladders=4, max_side_px=96)
+        base1, base2 = SMOKE_STAGE1, SMOKE_STAGE2
+    else:
+        if options.source is None or options.out is None:
+            raise ConfigError("give IMAGES and --out, or --smoke; see --help")
+        name, out, source = options.backbone, options.out, options.source
+        supervision = SupervisionConfig(
+            num_tuples=options.num_tuples, num_ladders=options.num_ladders, seed=options.seed
+        )
+        base1, base2 = {}, {}
+    backbone = load_backbone(
+        name,
+        revision=options.revision,
+        dtype=getattr(torch, options.dtype),
+        device=placement.device,
+        max_pixels=options.max_pixels,
+    )
+    num_parameters = sum(p.numel() for p in backbone.parameters())
+    if not base1 and num_parameters < SMALL_PARAMETERS:
+        base1 = SMALL_STAGE1
+    seed = {"seed": options.seed}
+    stage1 = base1 | seed | settings.get("stage1", {}) | _overrides(options.stage1)
+    stage2 = base2 | seed | settings.get("stage2", {}) | _overrides(options.stage2)
+    return train_critic(
+        Path(source),
+        Path(out),
+        backbone=backbone,
+        stage1=Stage1Config.from_json(stage1),
+        stage2=Stage2Config.from_json(stage2),
+        supervision=supervision,
+        prompts_path=options.prompts,
+        held_out_share=0.34 if options.smoke else options.held_out_share,
+        split_seed=options.seed,
+        storage_dtype=torch.bfloat16,
+        facts={"backbone": name, "num_parameters": num_parameters},
+        placement=placement,
+        stop=stop,
+        progress=not options.quiet,
+    )
+
+
+def _settings(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"--config: expected a JSON file, cannot read {path}") from error
+    if not isinstance(data, dict) or set(data) - {"stage1", "stage2"}:
+        raise ConfigError(f"--config: expected an object with stage1 and stage2, found {path}")
+    return data
+
+
+def _overrides(pairs: list[str]) -> dict[str, Any]:
+    values = {}
+    for pair in pairs:
+        key, found, text = pair.partition("=")
+        if not found:
+            raise ConfigError(f"expected KEY=VALUE, found {pair!r}")
+        try:
+            values[key] = json.loads(text)
+        except ValueError:
+            values[key] = text  # a plain word such as lora
+    return values
+
+
+def _parser() -> argparse.ArgumentParser:
+    default = SupervisionConfig()
+    parser = argparse.ArgumentParser(
+        prog="python -m training.train_critic",
+        description="Trains a critic without labels: supervision set, stage 1, embedding cache, "
+        "stage 2, calibration, checkpoint. The same command goes on after a stop or a kill.",
+        epilog="Settings of the stages: training/stage1_config.py and training/stage2_config.py.",
+    )
+    add = parser.add_argument
+    add("source", nargs="?", type=Path, metavar="IMAGES",
+        help="folder of images with prompts (prompts.jsonl, or a .txt beside each image), or the "
+        "folder of a supervision set (manifest.jsonl, ladders.jsonl)")  # fmt: skip
+    add("--out", type=Path, help="folder of the run; the checkpoint will be OUT/critic")
+    add("--backbone", default="embedded",
+        help="embedded, tiny, the directory of an eliq checkpoint, or a Qwen-VL as a directory "
+        "or hub id (default %(default)s)")  # fmt: skip
+    add("--revision", help="commit or tag of a hub id")
+    add("--prompts", type=Path, help="list of prompts, if not in IMAGES (.jsonl or .csv)")
+    add("--num-tuples", type=int, default=default.num_tuples, help="default %(default)s")
+    add("--num-ladders", type=int, default=default.num_ladders, help="default %(default)s")
+    add("--held-out-share", type=float, default=0.1,
+        help="share of source images kept for validation and calibration "
+        "(default %(default)s)")  # fmt: skip
+    add("--config", type=Path, help='JSON file {"stage1": {...}, "stage2": {...}}')
+    add("--stage1", nargs="+", default=[], metavar="KEY=VALUE",
+        help="settings of stage 1, e.g. tuning=lora num_steps=2000 learning_rate=1e-4")  # fmt: skip
+    add("--stage2", nargs="+", default=[], metavar="KEY=VALUE",
+        help='settings of stage 2, e.g. \'visual_prompts=["own","negative","none"]\'')  # fmt: skip
+    add("--max-pixels", type=int, help="largest image area that the critic sees, in px")
+    add("--dtype", choices=("float32", "bfloat16"), default="float32",
+        help="weights in memory; bfloat16 for a large backbone with LoRA "
+        "(default %(default)s)")  # fmt: skip
+    add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    add("--seed", type=int, default=0)
+    add("--quiet", action="store_true", help="no progress bars, only warnings")
+    add("--smoke", action="store_true",
+        help="every step on a few pictures of its own and a tiny random backbone")  # fmt: skip
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
