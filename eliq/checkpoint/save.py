@@ -35,9 +35,10 @@ def save_checkpoint(
 ) -> Path:
     """Write a critic; `load_checkpoint` gives it back bit for bit.
 
-    Everything is written and synced beside ``directory`` first, then renamed: a reader, or a run
-    that is killed, sees the old checkpoint or the new one, never a mixture. Files of an old
-    checkpoint that are not ours (a licence, a figure) are kept.
+    Everything is written and synced beside ``directory`` first, then renamed into place: there is
+    never a mixture of two checkpoints. A kill between the two renames of a replacement leaves the
+    old one whole, as ``.<name>.<random>.old`` beside. Files of an old checkpoint that are not ours
+    (a licence, a figure) are kept.
 
     Args:
         storage_dtype: the backbone's type on disk; None = as in memory (bit-exact).
@@ -72,7 +73,11 @@ def save_checkpoint(
         if is_replacing:
             old = partial.with_suffix(".old")
             target.rename(old)
-            partial.rename(target)
+            try:
+                partial.rename(target)
+            except OSError:
+                old.rename(target)
+                raise
             shutil.rmtree(old)
         else:
             partial.rename(target)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ..backbone import Backbone
-from ..errors import CheckpointError
+from ..errors import CheckpointError, EliqError
 from ..head import HeadConfig, ScoringHead
 from ..instructions import Instructions
 from ..patches import PatchConfig
@@ -112,11 +112,13 @@ def shell_of_backbone(
                 max_prompt_tokens=max_prompt_tokens,
                 seed=None,
             )
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
+    except EliqError:
+        raise
+    except Exception as error:  # of any class, and another one in each version of transformers
         raise CheckpointError(
             "backbone.config: expected sizes and options of a Qwen3-VL, found some that "
-            f"transformers builds no model from ({type(e).__name__}): get the checkpoint again"
-        ) from e
+            f"transformers builds no model from ({type(error).__name__}): get the checkpoint again"
+        ) from error
 
 
 def shell_of_head(config: HeadConfig) -> ScoringHead:
