@@ -21,9 +21,8 @@ from PIL import Image
 
 import eliq
 from eliq.cli import main
-from eliq.cli.inputs import find_images, pair_prompts
 from eliq.cli.output import JsonWriter, printable
-from eliq.errors import CheckpointError, PromptError
+from eliq.errors import CheckpointError
 from eliq.images import load_image
 from eliq.scores import Scores
 
@@ -145,6 +144,7 @@ def test_a_table_for_people(capsys, scorer, folder):
     code, out, err = run(capsys, "rank", folder, "-p", "red", "--format", "human")
     lines = [line for line in out.splitlines() if ".png" in line]
     assert code == 0 and len(lines) == 4
+    assert out.count(str(folder)) == 1  # in the heading
     assert "c.JPG.png" in lines[0] and "0.800" in lines[0] and "a.png" in lines[3]
     assert "visual quality" in out and "\x1b" not in out
 
@@ -248,23 +248,6 @@ def test_a_terminated_run_keeps_what_is_done(capsys, scorer, folder):
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-@pytest.mark.parametrize("kind", ["jsonl", "csv", "txt"])
-def test_prompts_from_a_file(folder, kind):
-    paths = find_images([str(folder)])
-    texts = {
-        "jsonl": '\ufeff{"path": "a.png", "prompt": "one, a"}\n\n'
-        '{"file_name": "sub/d.png", "text": "four"}\n{"path": "gone.png", "prompt": "x"}\n'
-        '{"path": "b.png", "prompt": null}\n',
-        "csv": 'prompt,path\n"one, a",a.png\nfour,sub/../sub/d.png\n',
-        "txt": "one, a\n\n\nfour\n",
-    }
-    file = folder / f"prompts.{kind}"
-    file.write_text(texts[kind], encoding="utf-8")
-    found = [item.prompt for item in pair_prompts(paths, prompts_path=str(file))]
-    assert found[0] == "one, a" and found[3] == "four"
-    assert not found[1] and not found[2]
-
-
 def test_a_prompts_file_may_name_the_images(capsys, scorer, folder):
     file = folder / "list.jsonl"
     file.write_text('{"path": "sub/d.png", "prompt": "four"}\n')
@@ -278,34 +261,6 @@ def test_unmatched_images_are_counted(capsys, scorer, folder):
     code, out, err = run(capsys, "score", folder, "--prompts", file, "--json")
     assert code == 0 and "3 of 4 images have no prompt" in err
     assert [row["flags"] for row in rows_of(out)] == [["no_prompt"]] * 3 + [[]]
-
-
-def test_the_text_beside_an_image_is_its_prompt(folder):
-    (folder / "a.txt").write_text(" a fox\n", encoding="utf-8")
-    paths = find_images([str(folder)])
-    assert [item.prompt for item in pair_prompts(paths)] == ["a fox", None, None, None]
-    assert pair_prompts(paths, prompt="b")[0].prompt == "b"
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "said"),
-    [
-        ("p.jsonl", "{oops\n", "line 1"),
-        ("p.jsonl", '{"path": "a.png"}\n["a.png", "x"]\n', "line 2"),
-        ("p.jsonl", '{"prompt": "x"}\n', '"path"'),
-        ("p.jsonl", '{"path": "a.png", "prompt": 3}\n', '"prompt" to be text'),
-        ("p.jsonl", "[" * 100_000, "line 1"),
-        ("p.csv", "image;text\na.png;x\n", '"path"'),
-        ("p.txt", "only one line\n", "4 images, found 1"),
-        ("p.md", "x", ".jsonl, .csv or .txt"),
-    ],
-)
-def test_a_bad_prompts_file_is_named(folder, name, text, said):
-    file = folder / name
-    file.write_text(text)
-    with pytest.raises(PromptError, match="expected") as caught:
-        pair_prompts(find_images([str(folder)]), prompts_path=str(file))
-    assert said in str(caught.value) and name in str(caught.value)
 
 
 def test_a_contact_sheet(capsys, scorer, folder, tmp_path):
@@ -366,6 +321,24 @@ def test_a_reader_that_leaves_ends_the_run_quietly(folder):
         env={**os.environ, "PROGRAM": program},
     )  # fmt: skip
     assert done.stdout == "141\n" and done.stderr == ""
+
+
+def test_a_checkpoint_scores_and_describes_itself(capsys, folder, tiny_checkpoint_dir):
+    """The real scorer: a failed image beside a good one, and what `info` says of the files."""
+    (folder / "bad.png").write_bytes(b"not an image")
+    options = ["--checkpoint", tiny_checkpoint_dir, "--device", "cpu", "--batch-px", "20000"]
+    code, out, err = run(capsys, "score", folder, "-p", "red", *options, "--json")
+    rows = rows_of(out)
+    assert code == 3 and [row["status"] for row in rows] == ["ok", "ok", "failed", "ok", "ok"]
+    assert all(0 < row["visual_quality"] < 1 for row in rows if row["status"] == "ok")
+    code, out, err = run(capsys, "info", tiny_checkpoint_dir, "--json")
+    facts = json.loads(out)
+    assert code == 0 and facts["format"] == "eliq-critic" and not facts["is_embedded"]
+    assert facts["num_parameters"].keys() == {"backbone", "head"}
+    code, out, err = run(capsys, "info", tiny_checkpoint_dir, "--format", "human")
+    assert code == 0 and facts["fingerprint"][:16] in out and "qwen3_vl" in out
+    code, out, err = run(capsys, "info", folder)
+    assert code == 1 and err.startswith("eliq: error: ") and err.count("\n") == 1
 
 
 @pytest.mark.skipif(not EMBEDDED.exists(), reason="the embedded critic is not built yet")

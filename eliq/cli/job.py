@@ -46,7 +46,6 @@ def run(
     if not request.quiet:
         _warn_of_missing_prompts(request)
     start_s = time.perf_counter()
-    scorer = scoring.load_scorer(**request.scorer_options)
     writer = request.writer()
     rows: list[dict[str, Any]] = []
 
@@ -58,6 +57,7 @@ def run(
         writer.finish()
 
     try:
+        scorer = scoring.load_scorer(**request.scorer_options)
         scored = scoring.score_rows(scorer, request.items)
         for row in _with_progress(scored, len(request.items), quiet=request.quiet):
             rows.append(row)

@@ -6,6 +6,7 @@ Rows go to standard output and nothing else does; messages and progress go to st
 from __future__ import annotations
 
 import json
+import os
 import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -134,7 +135,8 @@ def _table(rows: Sequence[Mapping[str, Any]], *, width: int, plain: bool) -> Any
     table = Table(box=None if plain else box.SIMPLE_HEAD, pad_edge=False)
     if "rank" in rows[0]:
         table.add_column("", justify="right", style="dim")
-    table.add_column("image", overflow="fold", ratio=None)
+    folder = _common_folder([row["path"] for row in rows])
+    table.add_column(Text(printable(folder) or "image"), overflow="fold")
     table.add_column("visual quality", no_wrap=True)
     table.add_column("alignment", no_wrap=True)
     if show_prompts:
@@ -144,7 +146,8 @@ def _table(rows: Sequence[Mapping[str, Any]], *, width: int, plain: bool) -> Any
     for row in rows:
         failed = row["status"] != "ok"
         cells = [Text(str(row["rank"]))] if "rank" in row else []
-        cells.append(Text(printable(row["path"]), style="red" if failed else ""))
+        path = row["path"][len(folder) :]
+        cells.append(Text(printable(path), style="red" if failed else ""))
         cells += [
             _score(row[name], bars=bars, plain=plain) for name in ("visual_quality", "alignment")
         ]
@@ -155,6 +158,13 @@ def _table(rows: Sequence[Mapping[str, Any]], *, width: int, plain: bool) -> Any
             cells.append(Text(printable(note or ""), style="red" if failed else "dim"))
         table.add_row(*cells)
     return table
+
+
+def _common_folder(paths: Sequence[str]) -> str:
+    """The folder that all ``paths`` begin with, with its separator; said once, in the heading."""
+    first, last = min(paths), max(paths)
+    common = os.path.commonprefix([first, last])
+    return common[: common.rfind(os.sep) + 1] if len(paths) > 1 else ""
 
 
 def _score(score: float | None, *, bars: bool, plain: bool) -> Any:
