@@ -66,6 +66,6 @@ def load_thumbnail(entry: SheetEntry, width_px: int, height_px: int) -> Image.Im
     if loaded.pixels is None:
         return None
     pixels = (loaded.pixels * 255.0).round().clamp(0, 255).byte().permute(1, 2, 0)
-    image = Image.fromarray(pixels.contiguous().cpu().numpy(), "RGB")
+    image = Image.fromarray(pixels.contiguous().cpu().numpy())
     image.thumbnail((width_px, height_px), Image.Resampling.LANCZOS)
     return image
