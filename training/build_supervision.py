@@ -3,7 +3,7 @@
     python -m training.build_supervision IMAGES --out runs/set --num-tuples 4000 --num-ladders 800
 
 IMAGES holds the positives and `prompts.jsonl` with lines {"path": "a.png", "prompt": "a red fox"},
-or a .txt beside each image. Killed, it goes on where it stopped. One core makes about 20 tuples of
+or a .txt beside each image. Killed, it goes on where it stopped. One core makes about 9 tuples of
 512 px a second. Prints one JSON object: what was made and what was left out.
 `--smoke` makes 6 tuples and 2 ladders from pictures of its own and checks them, in seconds.
 """

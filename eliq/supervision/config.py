@@ -36,7 +36,7 @@ class SupervisionConfig:
     num_tuples: int = 1000
     num_ladders: int = 200
     seed: int = 0
-    ai_specific_share: float = 0.4
+    ai_specific_share: float = 0.3
     hard_swap_share: float = 0.5
     severities: tuple[float, ...] = SEVERITIES
     max_side_px: int = 512

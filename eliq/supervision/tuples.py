@@ -20,8 +20,9 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -178,7 +179,8 @@ def _in_order(function: Callable, jobs: Iterable[Job], num_workers: int) -> Iter
         yield from map(function, jobs)
         return
     # spawn: a forked copy of a process in which torch has started threads may hang.
-    with ProcessPoolExecutor(num_workers, mp_context=get_context("spawn")) as pool:
+    context = get_context("spawn")
+    with ProcessPoolExecutor(num_workers, context, initializer=_end_with_parent) as pool:
         waiting: deque = deque()
         for job in jobs:
             waiting.append(pool.submit(function, job))
@@ -186,6 +188,16 @@ def _in_order(function: Callable, jobs: Iterable[Job], num_workers: int) -> Iter
                 yield _result(waiting)
         while waiting:
             yield _result(waiting)
+
+
+def _end_with_parent() -> None:
+    """In a worker: ends it when the building process is gone, since a killed one cannot say so."""
+
+    def wait() -> None:
+        parent_process().join()
+        os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
 
 
 def _result(waiting: deque) -> Any:
