@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import logging
 import math
+import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -126,10 +127,26 @@ def _worker(_: int) -> None:
     torch.set_num_threads(1)
 
 
+def new_model(backbone: Backbone) -> nn.Module:
+    """The backbone with the helper heads of the pretraining, as run checkpoints hold them."""
+    return _Model(backbone)
+
+
+def fingerprint_of(config: PretrainConfig) -> dict:
+    """What a resumed run must agree in; the number of steps may be changed on the way."""
+    return asdict(config)
+
+
 def pretrain(
-    out: Path, config: PretrainConfig, *, num_steps: int, workers: int = 1, check_every: int = 250
-) -> Path:
-    """Run or resume the pretraining; returns the directory of its last checkpoint."""
+    out: Path,
+    config: PretrainConfig,
+    *,
+    num_steps: int,
+    workers: int = 1,
+    check_every: int = 500,
+    stop: StopRequest,
+) -> None:
+    """Run or resume the pretraining; it ends early, and saved, where `stop` is requested."""
     out.mkdir(parents=True, exist_ok=True)
     scene_renderer(FULL_DIFFICULTY)  # fails at once where the font is missing
     tokenizer = make_tokenizer()
@@ -138,11 +155,13 @@ def pretrain(
     model = _Model(backbone).train()
     use_matmul_attention(backbone.model)
     optimizers = make_optimizers(model, config)
-    state = RunState(out, asdict(config))
+    state = RunState(out, fingerprint_of(config))
     curves = CurveLog(out)
     resumed = state.load_latest(modules={"model": model}, optimizers=optimizers)
     step = resumed["step"] if resumed else 0
     curves.truncate(step)
+    if step >= num_steps:
+        return
     maker = BatchMaker(
         backbone.layout,
         backbone.patches,
@@ -162,73 +181,72 @@ def pretrain(
         bases = resumed["bases"]
     progress = tqdm(total=num_steps, initial=step, unit="step", dynamic_ncols=True, disable=None)
     started = time.monotonic()
-    with StopRequest() as stop:
-        for batch in loader:
-            factor = learning_rate_factor(step, num_steps, config)
-            for name, optimizer in optimizers.items():
-                for group, base in zip(optimizer.param_groups, bases[name], strict=True):
-                    group["lr"] = base * factor
-            loss, figures = batch_losses(backbone, model.auxiliary, batch)
-            loss.backward()
-            norm = float(nn.utils.clip_grad_norm_(model.parameters(), 2.0))
-            if math.isfinite(norm):
-                for optimizer in optimizers.values():
-                    optimizer.step()
-            else:
-                log.warning("step %d: gradient is not finite, step left out", step)
-            model.zero_grad(set_to_none=True)
-            step += 1
-            progress.update()
-            if step % 10 == 0:
-                curves.append(
-                    step,
-                    loss=float(loss.detach()),
-                    grad_norm=norm,
-                    elapsed_s=round(time.monotonic() - started, 1),
-                    **figures,
-                )
-            if step % check_every == 0 or step == num_steps:
-                model.eval()
-                checks = select_alignment(backbone) | select_ladders(backbone)
-                model.train()
-                curves.append(step, validation=checks)
-                curves.draw("Pretraining of the embedded critic")
-                log.info("step %d: %s", step, {k: round(v, 3) for k, v in checks.items()})
-            if stop.requested or step % check_every == 0 or step == num_steps:
-                state.save(
-                    step,
-                    modules={"model": model},
-                    optimizers=optimizers,
-                    extra={"bases": bases},
-                )
-            if stop.requested:
-                break
+    for batch in loader:
+        factor = learning_rate_factor(step, num_steps, config)
+        for name, optimizer in optimizers.items():
+            for group, base in zip(optimizer.param_groups, bases[name], strict=True):
+                group["lr"] = base * factor
+        loss, figures = batch_losses(backbone, model.auxiliary, batch)
+        loss.backward()
+        norm = float(nn.utils.clip_grad_norm_(model.parameters(), 2.0))
+        if math.isfinite(norm):
+            for optimizer in optimizers.values():
+                optimizer.step()
+        else:
+            log.warning("step %d: gradient is not finite, step left out", step)
+        model.zero_grad(set_to_none=True)
+        step += 1
+        progress.update()
+        if step % 10 == 0:
+            curves.append(
+                step,
+                loss=float(loss.detach()),
+                grad_norm=norm,
+                elapsed_s=round(time.monotonic() - started, 1),
+                **figures,
+            )
+        if step % check_every == 0 or step == num_steps:
+            model.eval()
+            checks = select_alignment(backbone) | select_ladders(backbone)
+            model.train()
+            curves.append(step, validation=checks)
+            curves.draw("Pretraining of the embedded critic")
+            log.info("step %d: %s", step, {k: round(v, 3) for k, v in checks.items()})
+        if stop.requested or step % check_every == 0 or step == num_steps:
+            state.save(
+                step,
+                modules={"model": model},
+                optimizers=optimizers,
+                extra={"bases": bases},
+            )
+        if stop.requested:
+            break
     progress.close()
-    if stop.exit_code:
-        raise SystemExit(stop.exit_code)
-    return out
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv: list[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--out", type=Path, default=Path("runs/embedded/pretrain"))
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--workers", type=int, default=1, help="processes that render")
     parser.add_argument("--threads", type=int, default=2, help="threads that train")
-    parser.add_argument("--check-every", type=int, default=250)
+    parser.add_argument("--check-every", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(args.threads)
-    pretrain(
-        args.out,
-        PretrainConfig(seed=args.seed),
-        num_steps=args.steps,
-        workers=args.workers,
-        check_every=args.check_every,
-    )
+    with StopRequest() as stop:
+        pretrain(
+            args.out,
+            PretrainConfig(seed=args.seed),
+            num_steps=args.steps,
+            workers=args.workers,
+            check_every=args.check_every,
+            stop=stop,
+        )
+    return stop.exit_code
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
