@@ -131,9 +131,11 @@ def test_a_head_of_its_own_language_model(tiny_checkpoint, tmp_path):
     from eliq.backbone import Backbone
     from tests.tiny import INSTRUCTIONS, tiny_config
 
+    config = tiny_config()
+    config["tie_word_embeddings"] = config["text_config"]["tie_word_embeddings"] = False
     tied = tiny_checkpoint.backbone
     untied = Backbone.from_config(
-        tiny_config() | {"tie_word_embeddings": False},
+        config,
         tied.tokenizer,
         instructions=INSTRUCTIONS,
         patches=tied.patches,
@@ -210,6 +212,13 @@ def test_weights_that_are_not_finite_are_not_saved(tiny_checkpoint, tmp_path):
     with pytest.raises(CheckpointError, match=r"head\.qqt\.position"):
         save_checkpoint(tmp_path / "nan", replace(tiny_checkpoint, head=head))
     assert not (tmp_path / "nan").exists()
+
+
+def test_a_head_that_is_not_tied_as_it_should_be_is_not_saved(tiny_checkpoint, tmp_path):
+    backbone = tiny_backbone()
+    backbone.model.lm_head.weight = torch.nn.Parameter(backbone.model.lm_head.weight + 1)
+    with pytest.raises(CheckpointError, match="tie_word_embeddings"):
+        save_checkpoint(tmp_path / "untied", replace(tiny_checkpoint, backbone=backbone))
 
 
 def test_a_critic_from_the_hub_cache(hub_cache, tiny_checkpoint_dir, tiny_checkpoint):

@@ -278,3 +278,14 @@ def test_info_is_json(tiny_scorer):
     assert len(facts["fingerprint"]) == 64
     assert facts["calibration"]["alignment"] == {"slope": 0.5, "offset": -0.125}
     assert "0.1M parameters" in repr(tiny_scorer)
+
+
+@pytest.mark.gpu
+def test_the_device_does_not_matter(tiny_checkpoint_dir, one_by_one):
+    """Tolerance 1e-3: convolutions may run in TF32 on the accelerator."""
+    scorer = Scorer.from_pretrained(tiny_checkpoint_dir, device="cuda")
+    scores = scorer.score([i.cuda() for i in IMAGES], PROMPTS)
+    assert scores.visual_quality.device.type == "cuda"
+    torch.testing.assert_close(
+        columns(scores.to("cpu")), columns(one_by_one), rtol=0, atol=1e-3, equal_nan=True
+    )

@@ -51,6 +51,7 @@ def tiny_config(tokenizer: Tokenizer | None = None, *, hidden_size: int = 32) ->
             "num_key_value_heads": 1,
             "head_dim": 16,
             "max_position_embeddings": 4096,
+            "tie_word_embeddings": True,  # transformers 4.57 asks the text config
             "rope_theta": 10000.0,
             "rope_scaling": {
                 "rope_type": "default",

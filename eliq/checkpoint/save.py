@@ -170,7 +170,8 @@ def _plain_config(config: dict[str, Any]) -> dict[str, Any]:
         plain[key] = _plain_config(value) if isinstance(value, dict) else value
     text = plain.get("text_config", {})
     if "rope_parameters" in text:  # the name from 5.0; 4.57 reads the two older ones
-        text["rope_scaling"] = dict(text["rope_parameters"])
+        scaling = {k: v for k, v in text["rope_parameters"].items() if k != "rope_theta"}
+        text["rope_scaling"] = scaling
         text["rope_theta"] = text["rope_parameters"].get("rope_theta")
     plain.get("vision_config", {}).pop("rope_parameters", None)  # fixed, and no key before 5.2x
     return plain

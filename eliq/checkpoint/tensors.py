@@ -248,8 +248,16 @@ def collect(
     """Tensors to write, on the CPU; ``backbone`` None in the hub form.
 
     Raises:
-        CheckpointError: values that are not finite: such a checkpoint could not be loaded.
+        CheckpointError: values that are not finite, or a language-model head that is not tied
+            though the config says so: such a checkpoint could not be loaded as it was.
     """
+    if backbone and backbone.model.config.tie_word_embeddings:
+        rows = backbone.model.get_input_embeddings().weight
+        if not torch.equal(backbone.model.lm_head.weight, rows):
+            raise CheckpointError(
+                "expected lm_head to equal the input embeddings, as tie_word_embeddings says, "
+                "found another: set tie_word_embeddings in the text_config of the backbone too"
+            )
     named: dict[str, Tensor] = {}
     for name, tensor in backbone_state(backbone).items() if backbone else ():
         named[f"backbone.{name}"] = tensor.to(storage_dtype or tensor.dtype)
