@@ -90,3 +90,13 @@ def test_the_method_page_names_what_exists():
         assert not name or name in names, f"docs/method.md names {name} in {file}"
     equations = {int(number) for number in re.findall(r"\((\d+)\)", page)}
     assert equations == set(range(1, 22)), "the table holds Eqs. 1-21"
+
+
+def test_the_scores_page_explains_every_flag():
+    from eliq.images import IMAGE_FLAGS
+    from eliq.prompts import PROMPT_FLAGS
+
+    page = (ROOT / "docs" / "scores.md").read_text(encoding="utf-8")
+    explained = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+    missing = {*IMAGE_FLAGS, *PROMPT_FLAGS} - explained
+    assert not missing, f"docs/scores.md does not explain {sorted(missing)}"
