@@ -88,6 +88,8 @@ class CurveLog:
                 above.plot(steps, values, label=label, linewidth=2 if main else 1)
         checks = [r for r in rows if isinstance(r.get("validation"), dict)]
         for key in sorted({key for row in checks for key in row["validation"]}):
+            if "/" in key:  # one kind of negative: in the log, too many for a picture
+                continue
             points = [(r["step"], r["validation"].get(key)) for r in checks]
             points = [p for p in points if isinstance(p[1], (int, float))]
             if points:

@@ -51,6 +51,8 @@ class EmbeddingCache:
         ladder_margins: [M,S+1,5].
         ladder_valid: bool [M,S+1].
         tuple_ids, ladder_ids: in the order of the rows.
+        tuple_kinds: for each tuple the technical distortion, the aesthetic one, and the kind of
+            the mismatched prompt.
     """
 
     tuple_technical: Tensor
@@ -64,6 +66,7 @@ class EmbeddingCache:
     ladder_valid: Tensor
     tuple_ids: tuple[str, ...]
     ladder_ids: tuple[str, ...]
+    tuple_kinds: tuple[tuple[str, str, str], ...]
 
     @property
     def hidden_size(self) -> int:
@@ -82,12 +85,13 @@ class EmbeddingCache:
                 tuples if field.name.startswith("tuple") else ladders
             ]
             for field in fields(self)
-            if not field.name.endswith("_ids")
+            if not field.name.endswith(("_ids", "_kinds"))
         }
         return EmbeddingCache(
             **values,
             tuple_ids=tuple(row.tuple_id for row in side.tuples),
             ladder_ids=tuple(row.ladder_id for row in side.ladders),
+            tuple_kinds=_kinds(side),
         )
 
 
@@ -188,7 +192,14 @@ def load_cache(cache_dir: str | Path, supervision: Supervision) -> EmbeddingCach
             "ladder_margins": torch.zeros(0, 2, 2 + len(PROMPTS)),
             "ladder_valid": torch.zeros(0, 2, dtype=torch.bool),
         }
-    return EmbeddingCache(**values)
+    return EmbeddingCache(**values, tuple_kinds=_kinds(supervision))
+
+
+def _kinds(supervision: Supervision) -> tuple[tuple[str, str, str], ...]:
+    return tuple(
+        (row.technical.distortion, row.aesthetic.distortion, row.negative_prompt_kind)
+        for row in supervision.tuples
+    )
 
 
 @torch.inference_mode()

@@ -14,6 +14,7 @@ from eliq.losses import (
 )
 
 from .embedding_cache import PROMPTS, EmbeddingCache
+from .stage1_validation import by_group
 from .stage2_config import Stage2Config
 
 __all__ = ["score_cache", "score_rows", "validate_head"]
@@ -67,16 +68,18 @@ def validate_head(
     technical, aesthetic: s_vis of the positive above the negative's, all with their own prompt;
     alignment: s_ali(I+, p) above s_ali(I+, p-ali); ladder: neighbouring severities in order;
     prompt_shift: mean |s_vis(I+, p) - s_vis(I+, p-ali)| as a share of the standard deviation of
-    s_vis over all held-out images.
+    s_vis over all held-out images. Keys with a slash, such as `alignment/colour`, are the same for
+    one kind of negative.
     """
     scores = score_cache(head, cache, device=device)
     visual, alignment = scores["tuple_visual"], scores["tuple_alignment"]
     own = visual[:, :, 0]
-    values = {
-        "technical": _share(own[:, 0] > own[:, 1]),
-        "aesthetic": _share(own[:, 0] > own[:, 2]),
-        "alignment": _share(alignment[:, 0, 0] > alignment[:, 0, 1]),
+    wins = {
+        "technical": own[:, 0] > own[:, 1],
+        "aesthetic": own[:, 0] > own[:, 2],
+        "alignment": alignment[:, 0, 0] > alignment[:, 0, 1],
     }
+    values = {name: _share(won) for name, won in wins.items()}
     loss = overall_loss(
         visual_ranking_loss(own[:, 0], own[:, 1], own[:, 2], margin=config.margin),
         alignment_ranking_loss(alignment[:, 0, 0], alignment[:, 0, 1], margin=config.margin),
@@ -96,6 +99,9 @@ def validate_head(
     spread = own.std().clamp(min=1e-6)
     values["prompt_shift"] = float((visual[:, 0, 0] - visual[:, 0, 1]).abs().mean() / spread)
     values["loss"] = float(loss)
+    for place, (name, won) in enumerate(wins.items()):
+        groups = [kinds[place] for kinds in cache.tuple_kinds]
+        values |= by_group(name, won.float().tolist(), groups)
     return values
 
 

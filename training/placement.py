@@ -27,16 +27,12 @@ class Placement:
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             try:
                 from accelerate import Accelerator
-                from accelerate.utils import DistributedDataParallelKwargs
             except ImportError as error:
                 raise TrainingError(
                     "several processes need accelerate: pip install 'eliq[train]'"
                 ) from error
-            # A step without ladders, or without tuples, leaves parameters unused.
-            unused = DistributedDataParallelKwargs(find_unused_parameters=True)
             self._accelerator = Accelerator(
-                cpu=device is not None and torch.device(device).type == "cpu",
-                kwargs_handlers=[unused],
+                cpu=device is not None and torch.device(device).type == "cpu"
             )
             self.device = self._accelerator.device
             self.rank = self._accelerator.process_index

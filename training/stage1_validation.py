@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from .asking import Asking
 from .dataset import Supervision
 from .stage1_batches import make_batch
 
-__all__ = ["validate"]
+__all__ = ["by_group", "validate"]
 
 
 @torch.no_grad()
@@ -20,7 +22,8 @@ def validate(
     technical, aesthetic, alignment: share of tuples whose positive lies above its negative;
     `ladder`: share of neighbouring severities in the right order; `high`: share of positives that
     get high for technical quality (an absolute verdict, not used to select); `score`: the mean
-    of the first four, as far as there are rows for them.
+    of the first four, as far as there are rows for them. Keys with a slash, such as
+    `alignment/colour` or `technical/blur`, are the same for one kind of negative.
     """
     was_training = asking.training
     asking.eval()
@@ -51,4 +54,19 @@ def validate(
     values["score"] = sum(values.values()) / max(1, len(values))
     if high:
         values["high"] = sum(high) / len(high)
+    kinds = {
+        "technical": [row.technical.distortion for row in tuples],
+        "aesthetic": [row.aesthetic.distortion for row in tuples],
+        "alignment": [row.negative_prompt_kind for row in tuples],
+    }
+    for name, groups in kinds.items():
+        values |= by_group(name, wins[name], groups)
     return values
+
+
+def by_group(name: str, wins: list[float], groups: Sequence[str]) -> dict[str, float]:
+    """Means of `wins` for each group, as {"name/group": mean}."""
+    found: dict[str, list[float]] = {}
+    for win, group in zip(wins, groups, strict=True):
+        found.setdefault(f"{name}/{group}", []).append(win)
+    return {key: sum(values) / len(values) for key, values in sorted(found.items())}
