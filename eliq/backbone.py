@@ -124,19 +124,18 @@ class Backbone(nn.Module):
         max_prompt_tokens: int = 512,
         seed: int | None = 0,
     ) -> Backbone:
-        """A Qwen3-VL with random weights, float32, from a transformers config as plain JSON.
+        """A Qwen3-VL (or its MoE) with random weights, float32, from a plain JSON config.
 
         The global random state is left as it was; ``seed`` None leaves the weights uninitialised
         only as far as the caller's own context (such as ``torch.device("meta")``) does.
         """
-        from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
-
-        model_config = Qwen3VLConfig(**{k: v for k, v in config.items() if k != "model_type"})
+        config_class, model_class = _classes(config.get("model_type", "qwen3_vl"))
+        model_config = config_class(**{k: v for k, v in config.items() if k != "model_type"})
         model_config._attn_implementation = "sdpa"
         with torch.random.fork_rng(devices=[]):
             if seed is not None:
                 torch.manual_seed(seed)
-            model = Qwen3VLForConditionalGeneration(model_config)
+            model = model_class(model_config)
         return cls(
             model.eval(),
             tokenizer,
@@ -271,7 +270,7 @@ class Backbone(nn.Module):
             rows = self.pack(grid_thw, suffixes)
             states = self.read(self.hidden_states(rows, pixel_values, grid_thw), rows)
         else:
-            states = self._separate(pixel_values, grid_thw, suffixes)
+            states = self.separate_states(pixel_values, grid_thw, suffixes)
         return Embeddings(*states.float().unbind(1), self.margins(states))
 
     @torch.inference_mode()
@@ -279,7 +278,7 @@ class Backbone(nn.Module):
         """:meth:`forward` without gradients."""
         return self(images, prompts)
 
-    def _separate(
+    def separate_states(
         self, pixel_values: Tensor, grid_thw: Tensor, suffixes: list[list[list[int]]]
     ) -> Tensor:
         """States [B,Q,h], every question in a plain causal pass of its own.
@@ -335,7 +334,7 @@ class Backbone(nn.Module):
         prompts = ["two red circles", "a blue square to the left of a dog"]
         pixel_values, grid_thw = self.pixels(images)
         suffixes = [self.layout.suffixes(prompt) for prompt in prompts]
-        separate = self._separate(pixel_values, grid_thw, suffixes).float()
+        separate = self.separate_states(pixel_values, grid_thw, suffixes).float()
         rms = separate.square().mean().sqrt()
         difference = 0.0
         if self.is_packed:
@@ -360,6 +359,22 @@ class Backbone(nn.Module):
                 "anything: its weights or this transformers version are broken"
             )
         return ProbeReport(self.is_packed, difference, spread)
+
+
+def _classes(model_type: str) -> tuple[type, type]:
+    """Config and model class of a packed architecture."""
+    import transformers
+
+    names = {
+        "qwen3_vl": ("Qwen3VLConfig", "Qwen3VLForConditionalGeneration"),
+        "qwen3_vl_moe": ("Qwen3VLMoeConfig", "Qwen3VLMoeForConditionalGeneration"),
+    }
+    if model_type not in names:
+        raise BackboneError(
+            f"the backbone's model_type must be one of {PACKED_MODEL_TYPES}, not {model_type!r}"
+        )
+    config_name, model_name = names[model_type]
+    return getattr(transformers, config_name), getattr(transformers, model_name)
 
 
 def patches_of(

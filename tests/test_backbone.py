@@ -117,3 +117,22 @@ def test_missing_backbone_is_one_clear_line(tmp_path):
     assert "\n" not in str(caught.value)
     with pytest.raises(BackboneError, match="check the directory"):
         Backbone.from_pretrained(str(tmp_path))
+
+
+def test_mixture_of_experts_is_packed_too():
+    config = tiny_config() | {"model_type": "qwen3_vl_moe"}
+    config["text_config"] = config["text_config"] | {
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 32,
+        "decoder_sparse_step": 1,
+    }
+    backbone = Backbone.from_config(
+        config,
+        tiny_tokenizer(),
+        instructions=INSTRUCTIONS,
+        patches=PatchConfig(min_pixels=64 * 64, max_pixels=160 * 160),
+    )
+    assert backbone.is_packed and backbone.probe().max_difference <= 1e-5
+    with pytest.raises(BackboneError, match="model_type"):
+        Backbone.from_config({"model_type": "llava"}, tiny_tokenizer())

@@ -46,7 +46,7 @@ def test_packed_equals_separate_and_is_invariant():
     together = backbone.embed(images, prompts)
     pixel_values, grid = backbone.pixels(images)
     with torch.inference_mode():
-        separate = backbone._separate(
+        separate = backbone.separate_states(
             pixel_values, grid, [backbone.layout.suffixes(p) for p in prompts]
         )
     scale = separate.square().mean().sqrt()

@@ -85,7 +85,7 @@ class Asking(nn.Module):
             return backbone.read(hidden, rows)[rows.valid]
         pixels = pixel_values.split(grid_thw.prod(-1).tolist())
         answers = [
-            backbone._separate(pixels[i], grid_thw[i : i + 1], [row])[0]
+            backbone.separate_states(pixels[i], grid_thw[i : i + 1], [row])[0]
             for i, row in enumerate(suffixes)
         ]
         return torch.cat(answers)
