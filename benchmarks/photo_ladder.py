@@ -203,17 +203,17 @@ def draw(curves: Curves, families: list[str], path: Path) -> None:
     figure, grid = plt.subplots(
         len(curves), len(families), figsize=size, sharex=True, sharey="row", squeeze=False
     )
+    for axis, family in zip(grid[0], families, strict=True):
+        axis.set_title(family, fontsize=8)
+    for axis in grid[-1]:
+        axis.set_xlabel("severity", fontsize=7)
     for row, (name, by_family) in zip(grid, curves.items(), strict=True):
-        row[0].set_ylabel(name, fontsize=8)
+        row[0].set_ylabel(name if name in ELIQ_ROWS else f"-{name}", fontsize=8)
         for axis, family in zip(row, families, strict=True):
             lines = np.array(list(by_family[family].values()), dtype=float)
             axis.plot(lines.T, color="tab:blue", alpha=0.35, linewidth=0.8)
             axis.plot(np.nanmean(lines, axis=0), color="black", linewidth=1.6)
             axis.tick_params(labelsize=6)
-            if row is grid[0]:
-                axis.set_title(family, fontsize=8)
-            if row is grid[-1]:
-                axis.set_xlabel("severity", fontsize=7)
     figure.suptitle("Score against severity: a line a photograph, black their mean", fontsize=9)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
