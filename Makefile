@@ -9,11 +9,10 @@ PIP_INSTALL_ARGS ?=
 SHEET ?= contact_sheet.html
 
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install -q --disable-pip-version-check $(PIP_INSTALL_ARGS) -c constraints.txt
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_INSTALL_ARGS) -c constraints.txt
 
 # Nothing below asks the model hub for anything: the critic it uses lies in eliq/embedded/.
 export HF_HUB_OFFLINE ?= 1
-export PYTHONDONTWRITEBYTECODE ?= 1
 
 .PHONY: help demo test check bench wheel clean
 .DEFAULT_GOAL := help
@@ -37,7 +36,7 @@ bench: $(VENV)/.installed-bench  ## the measurements that README quotes (minutes
 	  echo "== benchmarks/$$script.py"; $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 wheel: $(VENV)/.installed  ## build the package and check that the critic is in it
-	@$(BIN)/python -m pip wheel -q --disable-pip-version-check --no-deps -w dist .
+	@$(BIN)/python -m pip wheel -qq --disable-pip-version-check --no-deps -w dist .
 	@$(BIN)/python -m zipfile -l dist/eliq-*.whl | grep -q eliq/embedded/model.safetensors
 	@ls dist/eliq-*.whl
 
