@@ -181,12 +181,10 @@ def random_backbone(text: Sequence[int], vision: Sequence[int], *more_texts: str
 def interleaved_seconds(
     functions: dict[str, Callable[[], Any]], repeats: int
 ) -> dict[str, list[float]]:
-    """Wall seconds of each function, in turns, after one warm-up each.
+    """Wall seconds of each function, in turns; the caller has run each once to warm it up.
 
     In turns, so that a machine that slows down half-way slows all of them.
     """
-    for function in functions.values():
-        function()
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(repeats):
         for name, function in functions.items():

@@ -115,6 +115,8 @@ def timings(scorer, image, repeats: int) -> dict:
 
 def batch_timings(scorer, images: list, repeats: int) -> dict:
     """The same images in one call and in a call each, in turns."""
+    together = scorer.score(images, [PROMPT] * len(images)).raw["visual_quality"]
+    alone = [float(scorer.score([image], [PROMPT]).raw["visual_quality"][0]) for image in images]
     seconds = interleaved_seconds(
         {
             "one_call": lambda: scorer.score(images, [PROMPT] * len(images)),
@@ -122,8 +124,6 @@ def batch_timings(scorer, images: list, repeats: int) -> dict:
         },
         repeats,
     )
-    together = scorer.score(images, [PROMPT] * len(images)).raw["visual_quality"]
-    alone = [float(scorer.score([image], [PROMPT]).raw["visual_quality"][0]) for image in images]
     return {
         "seconds": seconds,
         "images_per_s": {name: len(images) / median(times) for name, times in seconds.items()},
