@@ -1,7 +1,7 @@
 # Everything here works from a fresh clone: it makes its own environment in .venv.
 #   make demo PYTHON=python3.12                      another interpreter (3.10 or later)
-#   make demo PIP_INSTALL_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
-#                                                    a CPU build of torch, much smaller on Linux
+#   make demo PIP_INSTALL_ARGS="--extra-index-url ..."  more options for pip, such as the index of
+#                                                    torch's CPU builds, much smaller on Linux
 
 PYTHON ?= python3
 VENV ?= .venv
