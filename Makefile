@@ -21,7 +21,7 @@ help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
 
 demo: $(VENV)/.installed  ## score and rank the example images, write a contact sheet
-	@$(BIN)/eliq rank examples/images --prompts examples/images/prompts.jsonl --contact-sheet $(SHEET)
+	@$(BIN)/eliq rank examples/images --prompts examples/images/prompts.jsonl --contact-sheet $(SHEET) --format human
 	@echo "Contact sheet: $(CURDIR)/$(SHEET)"
 
 test: $(VENV)/.installed-dev  ## run the tests (offline, CPU, about two minutes)
