@@ -37,7 +37,7 @@ bench: $(VENV)/.installed-bench  ## the measurements that README quotes (minutes
 
 wheel: $(VENV)/.installed  ## build the package and check that the critic is in it
 	@$(BIN)/python -m pip wheel -qq --disable-pip-version-check --no-deps -w dist .
-	@$(BIN)/python -m zipfile -l dist/eliq-*.whl | grep -q eliq/embedded/model.safetensors \
+	@$(BIN)/python -m zipfile -l dist/eliq-*.whl | grep eliq/embedded/model.safetensors >/dev/null \
 	  || { echo "the wheel lacks eliq/embedded/model.safetensors" >&2; exit 1; }
 	@ls dist/eliq-*.whl
 
