@@ -6,8 +6,9 @@ Hardware and time: one CPU core, under a minute.
 Expect: <= 250 ms for a 512 x 512 image, all aspects and both scores, on one core.
 
 An image is a tensor with a prompt, scored with `Scorer.score`: preprocessing, one packed pass,
-head, calibration. Wall time is what a user waits, CPU time what the work takes where other
-programs share the machine; with one thread they agree on an idle machine.
+head, calibration. Wall time is what a user waits. CPU time is what the work takes of one core,
+whoever else uses the machine; with one thread the two agree where nobody does. The figure to
+expect is CPU time.
 """
 
 from __future__ import annotations
@@ -151,11 +152,11 @@ def report(result: dict) -> None:
     print(markdown_table(["peak memory after", "MiB"], [[k, number(v, 0)] for k, v in memory]))
     for row in result["sizes"]:
         if row["size_px"] == GATE_PX:
-            found = median(row["wall_ms"])
+            found, wall = median(row["cpu_ms"]), median(row["wall_ms"])
             verdict = "met" if found <= GATE_MS else "not met"
-            cpu = median(row["cpu_ms"])
             print(
-                f"\n{GATE_PX} px: {found:.0f} ms, CPU {cpu:.0f} ms (gate {GATE_MS:.0f}: {verdict})"
+                f"\n{GATE_PX} px: {found:.0f} ms of one core (gate {GATE_MS:.0f}: {verdict}), "
+                f"{wall:.0f} ms on the wall"
             )
 
 
