@@ -123,9 +123,12 @@ class ChatLayout:
 
     def prompt_ids(self, prompt: str | None) -> tuple[list[int], bool]:
         """Ids of a prompt, cut to ``max_prompt_tokens``, and whether it was cut."""
-        # 24 characters a token is beyond any text, so a huge prompt is not tokenised whole.
-        ids = self.encode((prompt or "")[: 24 * self.max_prompt_tokens])
-        return ids[: self.max_prompt_tokens], len(ids) > self.max_prompt_tokens
+        # A huge prompt is not tokenised whole. A token may hold a longer run of one character, so
+        # what is left out here counts as cut whatever the ids say.
+        text, num_chars = prompt or "", 24 * self.max_prompt_tokens
+        ids = self.encode(text[:num_chars])
+        was_cut = len(ids) > self.max_prompt_tokens or len(text) > num_chars
+        return ids[: self.max_prompt_tokens], was_cut
 
     def alignment(self, prompt: str | None) -> list[int]:
         """Suffix of the alignment question about one prompt (Eq. 8)."""
