@@ -79,6 +79,8 @@ def _header_px(path: str) -> int:
 
     from PIL import Image
 
+    if not os.path.isfile(path):  # opening a pipe would wait for ever
+        return 0
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
