@@ -84,7 +84,11 @@ ZeroShot = Annotated[
 ]
 Device = Annotated[
     str | None,
-    typer.Option("--device", help="cpu, cuda, cuda:1, mps; default: the best.", show_default=False),
+    typer.Option(
+        "--device",
+        help="cpu, cuda, cuda:1, ...; default: cuda where there is one.",
+        show_default=False,
+    ),
 ]
 Dtype = Annotated[
     str | None,
