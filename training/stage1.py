@@ -46,9 +46,10 @@ log = logging.getLogger("eliq")
 
 @dataclass(frozen=True)
 class Stage1Result:
-    """Steps taken, last held-out values, and whether a signal stopped the run before its end.
+    """Steps taken, held-out values, and whether a signal stopped the run before its end.
 
-    `best_step` is the step whose weights the backbone now has.
+    `best_step` is the step whose weights the backbone now has; a finished run gives their values,
+    a stopped one those of its last validation.
     """
 
     steps: int
@@ -204,7 +205,8 @@ def train_stage1(
     best_step = step
     if not stopped and config.select == "best" and progress_state["best_step"] not in (0, step):
         loaded = best_state.load_latest(modules={"asking": asking})
-        best_step = loaded["step"] if loaded else step
+        if loaded is not None:  # the values reported belong to the weights that are kept
+            best_step, progress_state = loaded["step"], loaded
     if config.gradient_checkpointing:
         set_checkpointing(backbone.model, False)
     backbone.eval()
