@@ -46,9 +46,8 @@ class Embeddings:
 class ProbeReport:
     """Result of :meth:`Backbone.probe`.
 
-    ``max_difference`` is the largest difference of a packed embedding from its separate pass, as a
-    share of the embeddings' root mean square; ``spread`` the change of the margins between two
-    images.
+    ``max_difference`` is the largest distance of a packed embedding from that of a separate pass,
+    as a share of the latter's length; ``spread`` the change of the margins between two images.
     """
 
     packed: bool
@@ -319,14 +318,17 @@ class Backbone(nn.Module):
         """Prove on two small images that packed equals separate, and that answers vary.
 
         Args:
-            tolerance: largest allowed difference as a share of the embeddings' root mean square;
-                by default 1e-5 in float32 and 0.05 in half precision.
+            tolerance: largest allowed distance of a packed embedding from its separate one, as a
+                share of the length of the latter; by default 1e-5 in float32 on the CPU, 1e-3 in
+                float32 elsewhere (kernels may round products to TF32), 0.1 in half precision. A
+                wrong mask gives 0.5 and more.
 
         Raises:
             BackboneError: a backbone whose scores could not be trusted.
         """
         if tolerance is None:
-            tolerance = 1e-5 if self.dtype == torch.float32 else 0.05
+            exact = 1e-5 if self.device.type == "cpu" else 1e-3
+            tolerance = exact if self.dtype == torch.float32 else 0.1
         side = 2 * self.patches.factor_px
         ramp = torch.linspace(0, 1, side).expand(3, side, side).clone()
         ripple = 0.5 + 0.5 * torch.sin(torch.arange(3 * side * (side + 32)) * 12.9898)
@@ -334,29 +336,32 @@ class Backbone(nn.Module):
         prompts = ["two red circles", "a blue square to the left of a dog"]
         pixel_values, grid_thw = self.pixels(images)
         suffixes = [self.layout.suffixes(prompt) for prompt in prompts]
-        separate = self.separate_states(pixel_values, grid_thw, suffixes).float()
-        rms = separate.square().mean().sqrt()
         difference = 0.0
-        if self.is_packed:
-            rows = self.pack(grid_thw, suffixes)
-            packed = self.read(self.hidden_states(rows, pixel_values, grid_thw), rows).float()
-            difference = float((packed - separate).abs().max() / rms)
-        margins = self.margins(separate)
-        spread = float((margins[0] - margins[1]).abs().max())
+        with torch.autocast(self.device.type, enabled=False):
+            separate = self.separate_states(pixel_values, grid_thw, suffixes).float()
+            if self.is_packed:
+                rows = self.pack(grid_thw, suffixes)
+                packed = self.read(self.hidden_states(rows, pixel_values, grid_thw), rows).float()
+                # By the length of the whole embedding: large models have a few outlier channels,
+                # of which rounding alone is many times the root mean square.
+                distance = (packed - separate).norm(dim=-1) / separate.norm(dim=-1)
+                difference = float(distance.max())
         if not bool(torch.isfinite(separate).all()):
             raise BackboneError(
                 "the backbone's answers must be finite, but its probe gave NaN: "
                 "load it in bfloat16 or float32"
             )
-        if not difference <= tolerance:
-            raise BackboneError(
-                f"one packed pass must equal three separate ones to {tolerance:g}, but differs by "
-                f"{difference:.2g}: this transformers version is not supported, please report it"
-            )
+        margins = self.margins(separate)
+        spread = float((margins[0] - margins[1]).abs().max())
         if not spread > 0:
             raise BackboneError(
                 "two different images got the same answer, so no score of this backbone means "
                 "anything: its weights or this transformers version are broken"
+            )
+        if not difference <= tolerance:
+            raise BackboneError(
+                f"one packed pass must equal three separate ones to {tolerance:g}, but differs by "
+                f"{difference:.2g}: this transformers version is not supported, please report it"
             )
         return ProbeReport(self.is_packed, difference, spread)
 

@@ -41,8 +41,14 @@ def test_probe_finds_constant_and_broken_answers():
         backbone.probe()
 
 
-def test_half_precision_passes_its_probe():
-    assert tiny_backbone().to(torch.bfloat16).probe().max_difference <= 0.05
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_outlier_channels_and_half_precision_pass_the_probe(dtype):
+    """Real models have a few channels of huge weight; rounding in them is not a broken mask."""
+    backbone = tiny_backbone()
+    with torch.no_grad():
+        backbone.model.model.language_model.norm.weight[:3] = 30.0
+    report = backbone.to(dtype).probe()
+    assert report.max_difference <= (1e-5 if dtype == torch.float32 else 0.1)
 
 
 def test_margins_are_the_difference_of_two_logits():

@@ -30,8 +30,16 @@ THINGS = {name: index for index, name in enumerate((*SHAPES, *NOUNS))}
 _COLOUR_IDS = {name: index for index, name in enumerate(COLOURS)}
 TRAINED_DISTORTIONS = distortion_names()
 _DISTORTION_IDS = {name: index + 1 for index, name in enumerate(TRAINED_DISTORTIONS)}
-# Seeds of training lie below this; selection (7e6), test (8e6) and examples (9e6) above.
-MAX_TRAINING_SEED = 7_000_000
+# Seeds of the pretraining lie below this; those of the supervision set (6e6), of selection (7e6),
+# test (8e6) and examples (9e6) above.
+MAX_TRAINING_SEED = 6_000_000
+# Damage through which a prompt stays as true as it was, up to this severity. The others add, hide,
+# repeat or recolour things: their images say nothing of the prompt (paper 3.3.1).
+KEEPS_CONTENT = frozenset(
+    "jpeg rejpeg noise noise_luma noise_coarse blur motion resample oversharpen posterize "
+    "premature_denoise over_exposure dark low_contrast vignette".split()
+)
+KEEPS_CONTENT_SEVERITY = 3
 
 
 @dataclass(frozen=True)
@@ -144,7 +152,10 @@ class BatchMaker:
                 images.append(out)
                 suffixes.append(questions)
                 kind = _DISTORTION_IDS[name] if severity else 0
-                rows.append((primary, severity, kind, len(questions) > 2))
+                kept = not severity or (
+                    name in KEEPS_CONTENT and severity <= KEEPS_CONTENT_SEVERITY
+                )
+                rows.append((primary, severity, kind, kept and len(questions) > 2))
         batch = self._rows(images, suffixes)
         return batch | {
             "kind": "ladder",

@@ -25,6 +25,25 @@ SWAP_KINDS = ("object", "colour", "count", "relation", "background")
 RELATIONS = ("left", "right", "above", "below")
 OPPOSITE = {"left": "right", "right": "left", "above": "below", "below": "above"}
 
+# Each of these could be called by the name of another: a wrong prompt must be wrong.
+_KIN = (
+    {"car", "taxi"},
+    {"tree", "palm tree"},
+    {"tree", "christmas tree"},
+    {"cake", "cupcake"},
+    {"bear", "teddy bear"},
+    {"bear", "panda"},
+    {"bear", "koala"},
+    {"truck", "fire engine"},
+    {"truck", "ambulance"},
+    {"truck", "tractor"},
+    {"ship", "sailboat"},
+    {"motorcycle", "scooter"},
+    {"whale", "dolphin"},
+    {"octopus", "squid"},
+    {"house", "tent"},
+)
+
 _RELATION_WORDS = {
     "left": ("to the left of", "left of", "on the left of"),
     "right": ("to the right of", "right of", "on the right of"),
@@ -157,7 +176,8 @@ def swap_fact(
     if kind == "object":
         group = _pick(rng, groups)
         taken = {g["noun"] for g in groups}
-        group["noun"] = _pick(rng, [n for n in vocabulary.pool(group) if n not in taken])
+        kin = set().union(*(pair for pair in _KIN if group["noun"] in pair))
+        group["noun"] = _pick(rng, [n for n in vocabulary.pool(group) if n not in taken | kin])
     elif kind == "colour":
         painted = [g for g in groups if g["colour"] is not None]
         if len(painted) == 2 and rng.random() < 0.5:

@@ -24,7 +24,7 @@ __all__ = ["render_positives"]
 
 # Sides in px and how often: mostly what pretraining saw, some towards the size that is scored.
 SIDES_PX = ((192, 0.2), (256, 0.4), (320, 0.25), (384, 0.15))
-# Above the seeds that the pretraining draws first, below selection (7e6), test (8e6), examples.
+# Above the seeds of the pretraining; below those of selection (7e6), test (8e6), examples (9e6).
 FIRST_SEED = 6_000_000
 
 

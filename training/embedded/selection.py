@@ -40,7 +40,8 @@ def select_alignment(
         pixels, grid = backbone.pixels([_tensor(s.image) for s in part])
         prompts = []
         for index, scene in enumerate(part):
-            swaps = hard_swaps(scene, np.random.default_rng(SELECTION_SEED + start + index))
+            # A stream of its own: the scene's would tie the choice of the swap to the scene.
+            swaps = hard_swaps(scene, np.random.default_rng((SELECTION_SEED + start + index, 1)))
             swaps["shuffle"] = part[(index + 1) % len(part)].prompt
             prompts.append({"true": scene.prompt, **swaps})
         rows = backbone.pack(
