@@ -10,6 +10,7 @@ import pytest
 from eliq.errors import SupervisionError
 from eliq.supervision import SWAP_KINDS, categories_of, hard_swaps, shuffled_prompt
 from eliq.supervision.prompt_swaps import same_prompt, swap_vocabulary
+from eliq.supervision.prompt_words import NEAR_COLOURS
 
 PROMPTS = (
     "A red apple on a wooden table in a kitchen, soft light",
@@ -89,14 +90,45 @@ def test_deterministic_and_kinds_do_not_move_one_another():
     assert with_count["colour"].split()[1] == without["colour"].split()[1]
 
 
-def test_preferred_words_come_first():
-    prefer = swap_vocabulary(["three foxes in a garage", "a green box"])
-    assert prefer == {"three", "foxes", "fox", "garage", "green"}
+def words_of(text: str) -> set[str]:
+    return set(re.findall(r"[\w'-]+", text.casefold()))
+
+
+def test_a_set_is_swapped_within_its_own_words():
+    prefer = swap_vocabulary(["three foxes and a fox in a garage", "a green box behind a cup"])
     for seed in range(10):
         made = hard_swaps("a red dog in the snow", seed, prefer=prefer)
-        assert made["object"] == "a red fox in the snow"
-        assert made["colour"] == "a green dog in the snow"
-        assert made["background"] == "a red dog in a garage"
+        assert made == {
+            "object": "a red fox in the snow",
+            "colour": "a green dog in the snow",
+            "background": "a red dog in a garage",
+        }
+        # "dogs" and "in front of" are said nowhere, "three" and "foxes" are.
+        made = hard_swaps("a fox behind a cup", seed, prefer=prefer)
+        assert made == {"count": "three foxes behind a cup"}
+
+
+def test_the_words_of_a_wrong_prompt_do_not_give_it_away():
+    prefer = swap_vocabulary(PROMPTS)
+    true_words = set().union(*map(words_of, PROMPTS))
+    kinds = set()
+    for prompt in PROMPTS:
+        for seed in range(40):
+            made = hard_swaps(prompt, seed, prefer=prefer)
+            kinds |= made.keys()
+            for swapped in made.values():
+                assert words_of(swapped) <= true_words, swapped
+    assert kinds == {"object", "colour", "count", "background"}  # no relation has its opposite here
+
+
+def test_what_is_true_of_one_another_is_not_swapped():
+    for said in ("many discs on top of one another", "boxes behind each other"):
+        assert swaps(said, "relation") == {None}
+
+
+def test_near_colours_are_near_both_ways():
+    for colour, near in NEAR_COLOURS.items():
+        assert all(colour in NEAR_COLOURS[other] for other in near)
 
 
 def test_shuffles_are_another_prompt():

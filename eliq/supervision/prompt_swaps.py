@@ -2,7 +2,8 @@
 
 Alignment negatives of section 3.2.3: (I+, p-ali). A hard swap works on any English prompt by word
 lists; only the kinds whose words occur apply. A swap is never the prompt itself, keeps a / an right
-and keeps capitals. Word lists know no context: a few swaps in a hundred read oddly.
+and keeps capitals. Word lists know no context: a few swaps in a hundred read oddly. In a set,
+a swap says nothing that no true prompt of the set says: else its words alone would give it away.
 """
 
 from __future__ import annotations
@@ -44,20 +45,24 @@ def hard_swaps(
     Args:
         prompt: an English text-to-image prompt. Of another language few or no kinds apply.
         rng: a generator (advanced), or a seed.
-        prefer: words, in lower case, that true prompts of the set use. Where a swap can put one of
-            them, it does: else words that only ever occur in wrong prompts would give them away.
+        prefer: what true prompts of the set say, from `swap_vocabulary`; empty for any words. Swaps
+            are made of this alone, and a kind that it leaves no choice does not apply.
 
     Returns:
         kind -> prompt, kinds of `SWAP_KINDS` in their order; maybe empty.
     """
     rng = np.random.default_rng(rng)
+    prefer = frozenset(prefer).union(_words(prompt)) if prefer else frozenset()
     makers = (_object, _colour, _count, _relation, _background)
     swaps = {}
     for kind, maker in zip(SWAP_KINDS, makers, strict=True):
         # Drawn for every kind, so that the kinds do not move one another's choices.
         child = np.random.default_rng(int(rng.integers(2**63)))
-        swapped = maker(prompt, child, frozenset(prefer))
-        if swapped is not None and not same_prompt(prompt, swapped):
+        swapped = maker(prompt, child, prefer)
+        if swapped is None or same_prompt(prompt, swapped):
+            continue
+        # Again as a whole: an article may have become one that no true prompt holds.
+        if not prefer or _said(swapped, prefer):
             swaps[kind] = swapped
     return swaps
 
@@ -82,10 +87,29 @@ def shuffled_prompt(
 
 
 def swap_vocabulary(prompts: Iterable[str]) -> frozenset[str]:
-    """Words of the swap lists that occur in these prompts, in lower case: `prefer` of a set."""
-    known = _finder({*_SINGULAR_OF, *COLOUR_WORDS, *NUMBER_WORDS, *_PLACE_CLASS})
-    words = {match[0].casefold() for text in prompts for match in known.finditer(text)}
-    return frozenset(words | {_SINGULAR_OF[word] for word in words if word in _SINGULAR_OF})
+    """What these prompts say, in lower case: every word, and the phrases of relations and places.
+
+    The `prefer` of a set's `hard_swaps`.
+    """
+    said: set[str] = set()
+    for text in prompts:
+        said.update(_words(text))
+        said.update(match[0].casefold() for match in _found(_RELATIONS, text))
+        said.update(
+            " ".join(match[0].casefold().split())
+            for match in _places(text)
+            if _PLAIN_PLACE.fullmatch(match[0])
+        )
+    return frozenset(said)
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[\w'-]+", text.casefold())
+
+
+def _said(text: str, prefer: Collection[str]) -> bool:
+    """Whether true prompts hold every word of a text."""
+    return all(word in prefer for word in _words(text))
 
 
 def _bare(text: str) -> str:
@@ -141,14 +165,10 @@ def _article(word: str) -> str:
     return "an" if re.match(r"[aeiou]|hour|honest|heir", word) else "a"
 
 
-def _choose(
-    options: Sequence[str], prompt: str, rng: np.random.Generator, prefer: frozenset[str]
-) -> str | None:
-    """One option that the prompt does not name, of the preferred ones where there are some."""
+def _choose(options: Sequence[str], prompt: str, rng: np.random.Generator) -> str | None:
+    """One option that the prompt does not name."""
     text = prompt.casefold()
     options = [o for o in options if not re.search(rf"\b{re.escape(o)}", text)]
-    preferred = [o for o in options if o in prefer]
-    options = preferred or options
     return options[int(rng.integers(len(options)))] if options else None
 
 
@@ -176,7 +196,15 @@ def _object(prompt: str, rng: np.random.Generator, prefer: frozenset[str]) -> st
     if not matches:
         return None
     old = _SINGULAR_OF[_pick(matches, rng)[0].casefold()]
-    new = _choose([w for w in _GROUP_OF[old] if w != old], prompt, rng, prefer)
+    # Singular or plural or both, as they are to be written.
+    said = {match[0].casefold() for match in matches if _SINGULAR_OF[match[0].casefold()] == old}
+    options = [
+        w
+        for w in _GROUP_OF[old]
+        if w != old
+        and (not prefer or all(_said(_plural(w) if o in _PLURALS else w, prefer) for o in said))
+    ]
+    new = _choose(options, prompt, rng)
     if new is None:
         return None
     # Every mention of it, from the last: a prompt that names both would be half true.
@@ -204,7 +232,7 @@ def _colour(prompt: str, rng: np.random.Generator, prefer: frozenset[str]) -> st
     old = COLOUR_WORDS[match[0].casefold()]
     named = {COLOUR_WORDS[other[0].casefold()] for other in matches}
     options = [c for c in COLOUR_TARGETS if c not in named and c not in NEAR_COLOURS[old]]
-    new = _choose(options, prompt, rng, prefer)
+    new = _choose([c for c in options if not prefer or c in prefer], prompt, rng)
     return None if new is None else _replace(prompt, match.start(), match.end(), new)
 
 
@@ -245,11 +273,11 @@ def _count(prompt: str, rng: np.random.Generator, prefer: frozenset[str]) -> str
         options = NUMBER_WORDS[:5] if not old.isdigit() else tuple("23456")
         if old == "2" or old == "two":
             options = options[1:]
-        new = _choose([n for n in options if n != old], prompt, rng, prefer)
+        new = _choose([n for n in options if n != old and (not prefer or n in prefer)], prompt, rng)
         return None if new is None else _replace(prompt, match.start(), match.end(), new)
-    number = NUMBER_WORDS[int(rng.integers(1, 5))]
-    things = f"{number} {match[1]}{_plural(match[2].casefold())}"
-    return _replace(prompt, match.start(), match.end(), things)
+    options = [f"{number} {match[1]}{_plural(match[2].casefold())}" for number in NUMBER_WORDS[1:5]]
+    options = [things for things in options if not prefer or _said(things, prefer)]
+    return _replace(prompt, match.start(), match.end(), _pick(options, rng)) if options else None
 
 
 def _counts_things(prompt: str, end: int) -> bool:
@@ -287,8 +315,9 @@ def _relation(prompt: str, rng: np.random.Generator, prefer: frozenset[str]) -> 
     if not matches:
         return None
     match = _pick(matches, rng)
-    new = _pick(RELATIONS[match[0].casefold()], rng)
-    return _replace(prompt, match.start(), match.end(), new)
+    # As phrases: "on top of" may be new where each of its words is not.
+    options = [new for new in RELATIONS[match[0].casefold()] if not prefer or new in prefer]
+    return _replace(prompt, match.start(), match.end(), _pick(options, rng)) if options else None
 
 
 _PLACE_CLASS = {
@@ -302,14 +331,22 @@ _PLACE = re.compile(
     rf"({_PLACE_WORDS})(?![\w-])(?!\s+(?:{_PLACE_WORDS})\b)",
     re.IGNORECASE,
 )
+#: A place that any picture can be put in: nobody stands "through the park" or "by their lake".
+_PLAIN_PLACE = re.compile(
+    rf"(?:in|on|at)\s+(?:(?:an?|the)\s+)?(?:(?:{_PLACE_WORDS})\s+)?({_PLACE_WORDS})", re.IGNORECASE
+)
 
 
-def _background(prompt: str, rng: np.random.Generator, prefer: frozenset[str]) -> str | None:
-    matches = [
+def _places(prompt: str) -> list[re.Match]:
+    return [
         m
         for m in _found(_PLACE, prompt)
         if _ends_noun(prompt, m.end()) and not SMALL_WORDS.intersection(m[1].casefold().split())
     ]
+
+
+def _background(prompt: str, rng: np.random.Generator, prefer: frozenset[str]) -> str | None:
+    matches = _places(prompt)
     under = re.search(r"(?<![\w-])underwater(?![\w-])", prompt, re.IGNORECASE)
     matches += [under] if under and _ends_noun(prompt, under.end()) else []
     if not matches:
@@ -318,14 +355,17 @@ def _background(prompt: str, rng: np.random.Generator, prefer: frozenset[str]) -
     old = _PLACE_CLASS[match[0].casefold() if match is under else match[2].casefold()]
     text = prompt.casefold()
     named = {name for word, name in _PLACE_CLASS.items() if re.search(rf"\b{word}\b", text)} | {old}
-    options = [
-        (words, phrase)
-        for name, places in PLACES.items()
-        if name not in named
-        for words, phrase in places
-    ]
-    if not options:
-        return None
-    preferred = [option for option in options if prefer.intersection(option[0])]
-    _, phrase = _pick(preferred or options, rng)
-    return _replace(prompt, match.start(), match.end(), phrase)
+    if prefer:
+        known = (
+            (_PLAIN_PLACE.fullmatch(said), said) for said in sorted(s for s in prefer if " " in s)
+        )
+        options = [
+            phrase
+            for place, phrase in known
+            if place and _PLACE_CLASS[place[1].casefold()] not in named
+        ]
+    else:
+        options = [
+            phrase for name, places in PLACES.items() if name not in named for _, phrase in places
+        ]
+    return _replace(prompt, match.start(), match.end(), _pick(options, rng)) if options else None

@@ -68,7 +68,7 @@ COLOUR_TARGETS = (
 #: Colours that people may call one another are never exchanged.
 NEAR_COLOURS = {
     "red": ("orange", "pink", "brown", "purple"), "orange": ("red", "yellow", "brown"),
-    "yellow": ("orange", "brown"), "green": (), "blue": ("purple", "green"),
+    "yellow": ("orange", "brown"), "green": ("blue",), "blue": ("purple", "green"),
     "purple": ("pink", "blue", "red"), "pink": ("purple", "red"),
     "brown": ("orange", "red", "yellow"), "black": ("grey",), "white": ("grey",),
     "grey": ("black", "white"),
@@ -81,6 +81,11 @@ FIXED_PHRASES = (
     "one point perspective", "one-point perspective", "two-point perspective", "inside out",
     "mickey mouse", "computer mouse", "red wine", "white wine", "green tea", "black tea",
     "tennis shoe", "golden retriever",
+    # Of things and one another, both or neither is true.
+    "on top of one another", "on top of each other", "behind one another", "behind each other",
+    "in front of one another", "in front of each other", "above one another", "above each other",
+    "below one another", "below each other", "underneath one another", "underneath each other",
+    "beneath one another", "beneath each other", "under one another", "under each other",
 )  # fmt: skip
 
 NUMBER_WORDS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")

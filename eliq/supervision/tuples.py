@@ -40,7 +40,8 @@ from .sources import Source, read_sources
 __all__ = ["BuildReport", "build_supervision"]
 
 _SETTINGS_NAME = "supervision.json"
-_FORMAT = {"format": "eliq-supervision", "format_version": 1}
+# 2: wrong prompts say nothing that no true prompt of the set says.
+_FORMAT = {"format": "eliq-supervision", "format_version": 2}
 _log = logging.getLogger("eliq")
 
 
