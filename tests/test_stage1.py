@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
 from eliq.errors import ConfigError, TrainingError
+from eliq.supervision import bare_prompt
 from tests.tiny_supervision import write_set
 from training.adapters import add_lora, has_lora, merge_lora
 from training.asking import Asking, Question
@@ -58,13 +60,48 @@ def losses(run_dir) -> list[float]:
     return [row["loss"] for row in CurveLog(run_dir).rows() if "loss" in row]
 
 
-def test_the_split_is_by_source_image_and_the_same_again(supervision):
+def test_the_split_is_by_prompt_and_the_same_again(supervision):
     train, held_out = supervision.split(0.3, seed=1)
+    assert {r.prompt for r in train.tuples}.isdisjoint({r.prompt for r in held_out.tuples})
     assert {r.source for r in train.tuples}.isdisjoint({r.source for r in held_out.tuples})
     assert {r.source for r in train.ladders}.isdisjoint({r.source for r in held_out.tuples})
     assert len(held_out.tuples) == 3 and len(held_out.ladders) == 3
     assert supervision.split(0.3, seed=1)[1] == held_out
     assert supervision.split(0.3, seed=2)[1] != held_out
+
+
+def test_all_images_of_a_prompt_fall_on_one_side_and_shuffles_stay_there(supervision):
+    """The layout of the paper: each prompt through several generators."""
+    prompts = [f"a fox, number {i}" for i in range(20)]
+    tuples = tuple(
+        replace(
+            supervision.tuples[0],
+            tuple_id=f"{i}-{generator}",
+            source=f"{generator}/{i}.png",
+            prompt=prompt.upper() + "." if generator == 2 else prompt,
+            negative_prompt=prompts[i - 7],
+            negative_prompt_kind="shuffle",
+        )
+        for i, prompt in enumerate(prompts)
+        for generator in range(3)
+    )
+    whole = replace(supervision, tuples=tuples, ladders=())
+    train, held_out = whole.split(0.25)
+    sides = [{bare_prompt(r.prompt) for r in side.tuples} for side in (train, held_out)]
+    assert [len(side) for side in sides] == [15, 5] and not sides[0] & sides[1]
+    assert [len(side.tuples) for side in (train, held_out)] == [45, 15]
+    for rows, own in zip((train, held_out), sides, strict=True):
+        for row in rows.tuples:
+            assert bare_prompt(row.negative_prompt) in own
+            assert bare_prompt(row.negative_prompt) != bare_prompt(row.prompt)
+    again = whole.split(0.25)
+    assert (train + held_out).rows_sha256 == (again[0] + again[1]).rows_sha256
+
+    # A side of one prompt has no other to shuffle with: its tuples stay as they are.
+    two = replace(whole, tuples=(tuples[0], tuples[21]))
+    assert [side.tuples[0] in two.tuples for side in two.split(0.5)] == [True, True]
+    with pytest.raises(TrainingError, match="at least 2 prompts"):
+        replace(whole, tuples=tuples[:3]).split(0.25)
 
 
 def test_only_what_the_construction_guarantees_is_supervised(supervision):

@@ -18,7 +18,7 @@ def write_set(folder: Path, *, num_sources: int = 10, size_px: int = 64, seed: i
     folder.mkdir(parents=True, exist_ok=True)
     tuples, ladders = [], []
     for i in range(num_sources):
-        colour, other = rng.choice(list(COLOURS), 2, replace=False)
+        colour = rng.choice(list(COLOURS))
         image = picture(COLOURS[colour], size_px, rng)
         steps = [noisy(image, strength, rng) for strength in (0.08, 0.2, 0.45)]
         grey = (image.astype(float) * 0.15 + 110).astype(np.uint8)
@@ -31,7 +31,7 @@ def write_set(folder: Path, *, num_sources: int = 10, size_px: int = 64, seed: i
         common = {
             "seed": seed,
             "family": "conventional",
-            "prompt": f"a {colour} disc",
+            "prompt": f"a {colour} disc {i}",
             "positive": paths["positive"],
             "source": f"source_{i:03d}",
             "size": [size_px, size_px],
@@ -42,8 +42,9 @@ def write_set(folder: Path, *, num_sources: int = 10, size_px: int = 64, seed: i
             common
             | {
                 "tuple_id": f"t{i:03d}",
-                "negative_prompt": f"a {other} disc",
-                "negative_prompt_kind": "colour",
+                # Wrong by its words alone: a head on random weights can learn that, and no more.
+                "negative_prompt": f"a {colour} cup {i}",
+                "negative_prompt_kind": "object",
                 "technical": {"path": paths["technical"], "distortion": NOISE, **negative},
                 "aesthetic": {"path": paths["aesthetic"], "distortion": CONTRAST, **negative},
             }

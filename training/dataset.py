@@ -1,19 +1,27 @@
-"""A supervision set, split by source image.
+"""A supervision set, split by prompt.
 
 The set is what `eliq.supervision` writes: tuples of Eq. 1 in `manifest.jsonl` and severity ladders
-in `ladders.jsonl` beside it. The split goes by source image and by a hash of its name, so that no
-crop, distortion or ladder of a held-out image is ever trained on, and that stage 1, stage 2 and the
-calibration hold out the same images.
+in `ladders.jsonl` beside it. The split goes by a hash of the prompt, so that all images of a prompt
+fall on one side, whichever generators and seeds made them. No crop, distortion or ladder of a
+held-out image is ever trained on, and stage 1, stage 2 and the calibration hold out the same.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eliq.errors import SupervisionError, TrainingError
-from eliq.supervision import LadderRow, TupleRow, read_ladders, read_manifest
+from eliq.supervision import (
+    LadderRow,
+    TupleRow,
+    bare_prompt,
+    read_ladders,
+    read_manifest,
+    shuffled_prompt,
+)
 
 __all__ = ["LadderRow", "Supervision", "TupleRow", "read_supervision"]
 
@@ -26,35 +34,57 @@ class Supervision:
     ladders: tuple[LadderRow, ...]
     sha256: str
 
+    def __add__(self, other: Supervision) -> Supervision:
+        """The rows of both sides of a split."""
+        return replace(
+            self, tuples=self.tuples + other.tuples, ladders=self.ladders + other.ladders
+        )
+
+    @property
+    def rows_sha256(self) -> str:
+        """Which rows these are, in which order, with which prompts."""
+        rows = [[row.tuple_id, row.prompt, row.negative_prompt] for row in self.tuples]
+        rows += [[row.ladder_id, row.prompt] for row in self.ladders]
+        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
     def split(self, held_out_share: float, *, seed: int = 0) -> tuple[Supervision, Supervision]:
-        """(training, held out), disjoint in source images; at least one source on each side.
+        """(training, held out), disjoint in prompts and so in images; at least one on each side.
+
+        `held_out_share` is that of the prompts; prompts that differ only in capitals, spaces and
+        closing punctuation are one. A shuffled prompt that came from the other side is drawn anew
+        from its own; where that has no other prompt, it stays.
 
         Raises:
-            TrainingError: fewer than two source images, or a share outside 0..1.
+            TrainingError: fewer than two prompts, or a share outside 0..1.
         """
         if not 0 < held_out_share < 1:
             raise TrainingError(
                 f"held_out_share: expected a number between 0 and 1, found {held_out_share}"
             )
-        # Only sources of tuples are counted, so that each side has some.
-        hashes = sorted({_hash(row.source, seed) for row in self.tuples})
+        # Only prompts of tuples are counted, so that each side has some.
+        hashes = sorted({_hash(row.prompt, seed) for row in self.tuples})
         if len(hashes) < 2:
             raise TrainingError(
-                f"a held-out split needs at least 2 source images, found {len(hashes)}"
+                f"a held-out split needs images of at least 2 prompts, found {len(hashes)}"
             )
         number = min(len(hashes) - 1, max(1, round(held_out_share * len(hashes))))
-        # A ladder's source that has no tuple falls by the same threshold.
+        # The prompt of a ladder that has no tuple falls by the same threshold.
         threshold = hashes[number - 1]
 
-        def side(held_out: bool) -> Supervision:
-            def wanted(row: TupleRow | LadderRow) -> bool:
-                return (_hash(row.source, seed) <= threshold) == held_out
+        def is_held_out(prompt: str) -> bool:
+            return _hash(prompt, seed) <= threshold
 
-            return Supervision(
-                tuple(row for row in self.tuples if wanted(row)),
-                tuple(row for row in self.ladders if wanted(row)),
-                self.sha256,
-            )
+        def side(held_out: bool) -> Supervision:
+            tuples = [row for row in self.tuples if is_held_out(row.prompt) == held_out]
+            ladders = [row for row in self.ladders if is_held_out(row.prompt) == held_out]
+            prompts = sorted({row.prompt for row in (*tuples, *ladders)})
+            for i, row in enumerate(tuples):
+                crosses = is_held_out(row.negative_prompt) != held_out
+                if row.negative_prompt_kind == "shuffle" and crosses:
+                    draw = int(_hash(row.tuple_id, seed)[:16], 16)
+                    other = shuffled_prompt(row.prompt, prompts, draw)
+                    tuples[i] = replace(row, negative_prompt=other) if other else row
+            return Supervision(tuple(tuples), tuple(ladders), self.sha256)
 
         return side(False), side(True)
 
@@ -79,5 +109,5 @@ def read_supervision(path: str | Path) -> Supervision:
     return Supervision(tuple(tuples), tuple(ladders), digest.hexdigest())
 
 
-def _hash(source: str, seed: int) -> str:
-    return hashlib.sha256(f"{seed}:{source}".encode()).hexdigest()
+def _hash(text: str, seed: int) -> str:
+    return hashlib.sha256(f"{seed}:{bare_prompt(text)}".encode()).hexdigest()

@@ -122,6 +122,7 @@ def build_cache(
         "patches": backbone.patches.to_json(),
         "max_prompt_tokens": backbone.max_prompt_tokens,
         "supervision_sha256": supervision.sha256,
+        "rows_sha256": supervision.rows_sha256,
         "num_rows": [len(supervision.tuples), len(supervision.ladders)],
         "rows_per_shard": rows_per_shard,
     }
@@ -167,8 +168,14 @@ def load_cache(cache_dir: str | Path, supervision: Supervision) -> EmbeddingCach
         saved = json.loads((cache_dir / "fingerprint.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise TrainingError(f"{cache_dir} is no embedding cache: run build_cache first") from error
-    if saved.get("supervision_sha256") != supervision.sha256:
-        raise TrainingError(f"{cache_dir} belongs to another supervision set: build it anew")
+    for key, ours in (
+        ("supervision_sha256", supervision.sha256),
+        ("rows_sha256", supervision.rows_sha256),
+    ):
+        if saved.get(key) != ours:
+            raise TrainingError(
+                f"{cache_dir} belongs to another supervision set or split ({key}): build it anew"
+            )
     values: dict[str, Any] = {}
     for name, ids in (
         ("tuple", [row.tuple_id for row in supervision.tuples]),

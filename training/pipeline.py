@@ -41,6 +41,7 @@ def train_critic(
     stage2: Stage2Config,
     supervision: SupervisionConfig,
     prompts_path: Path | None = None,
+    num_workers: int = 0,
     held_out_share: float = 0.1,
     split_seed: int = 0,
     storage_dtype: torch.dtype | None = torch.bfloat16,
@@ -51,13 +52,18 @@ def train_critic(
 ) -> dict[str, Any]:
     """All steps, as `python -m training.train_critic` runs them; returns what it prints.
 
+    `num_workers` processes make the supervision set where `source` is images; 0 makes it in this
+    one. Several processes of a distributed run wait while the first makes it, 10 minutes at most
+    with NCCL: build a large set beforehand (`python -m training.build_supervision`).
+
     Raises:
         Stopped: `stop` was requested; the same call goes on.
         EliqError: see the steps.
     """
     placement = placement or Placement()
-    rows = _supervision(source, out, supervision, prompts_path, placement)
+    rows = _supervision(source, out, supervision, prompts_path, num_workers, placement)
     train, held_out = rows.split(held_out_share, seed=split_seed)
+    rows = train + held_out  # as split: shuffled prompts that crossed were drawn anew
     log.info("%d tuples and %d ladders to train on, %d and %d held out", len(train.tuples),
              len(train.ladders), len(held_out.tuples), len(held_out.ladders))  # fmt: skip
     tuned = train_stage1(
@@ -126,12 +132,15 @@ def _supervision(
     out: Path,
     config: SupervisionConfig,
     prompts_path: Path | None,
+    num_workers: int,
     placement: Placement,
 ) -> Supervision:
     """The set that `source` is, or one built from the images in it."""
     if source.is_file() or (source / "manifest.jsonl").is_file():
         return read_supervision(source)
     if placement.is_main:
-        build_supervision(source, out / "set", config, prompts_path=prompts_path)
+        build_supervision(
+            source, out / "set", config, prompts_path=prompts_path, num_workers=num_workers
+        )
     placement.wait()
     return read_supervision(out / "set")

@@ -109,6 +109,7 @@ def train_stage1(
         "config": {k: v for k, v in config.to_json().items() if k != "num_workers"},
         "num_steps": num_steps,
         "manifest_sha256": train.sha256,
+        "rows_sha256": [train.rows_sha256, held_out.rows_sha256],
         "num_train": [len(train.tuples), len(train.ladders)],
         "backbone_sha256": module_sha256(backbone),
         "instructions": backbone.instructions.to_json(),

@@ -6,7 +6,8 @@
 
 Steps: supervision set (unless IMAGES is one), stage 1 (instruction tuning, Eq. 5), embedding cache,
 stage 2 (head, Eqs. 9-20), calibration, export. Stopped or killed, the same command goes on where it
-was. Several GPUs: `accelerate launch -m training.train_critic ...` (stage 1 uses them all).
+was. Several GPUs: build the set first (`python -m training.build_supervision`), then
+`accelerate launch -m training.train_critic SET ...` (stage 1 uses them all).
 
 Hardware: an 8B backbone needs one GPU of 48 GB or more [estimated, not run]; the embedded one runs
 on a CPU. Time: --smoke about 10 s on one core.
@@ -130,6 +131,7 @@ def _run(options: argparse.Namespace, stop: StopRequest, temporary: Path) -> dic
         stage2=Stage2Config.from_json(stage2),
         supervision=supervision,
         prompts_path=options.prompts,
+        num_workers=options.workers,
         held_out_share=0.34 if options.smoke else options.held_out_share,
         split_seed=options.seed,
         storage_dtype=torch.bfloat16,
@@ -185,8 +187,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--prompts", type=Path, help="list of prompts, if not in IMAGES (.jsonl or .csv)")
     add("--num-tuples", type=int, default=default.num_tuples, help="default %(default)s")
     add("--num-ladders", type=int, default=default.num_ladders, help="default %(default)s")
+    add(
+        "--workers",
+        type=int,
+        default=0,
+        help="processes that make the supervision set (default: this one)",
+    )
     add("--held-out-share", type=float, default=0.1,
-        help="share of source images kept for validation and calibration "
+        help="share of prompts kept, with all their images, for validation and calibration "
         "(default %(default)s)")  # fmt: skip
     add("--config", type=Path, help='JSON file {"stage1": {...}, "stage2": {...}}')
     add("--stage1", nargs="+", default=[], metavar="KEY=VALUE",

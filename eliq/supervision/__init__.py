@@ -14,7 +14,7 @@ from .distortions import (
     ladder,
 )
 from .manifest import check_matched, read_ladders, read_manifest
-from .prompt_swaps import SWAP_KINDS, hard_swaps, shuffled_prompt
+from .prompt_swaps import SWAP_KINDS, bare_prompt, hard_swaps, shuffled_prompt
 from .rows import LadderRow, LadderStep, Negative, TupleRow
 from .taxonomy import CATEGORIES, categories_of
 from .tuples import BuildReport, build_supervision
@@ -33,6 +33,7 @@ __all__ = [
     "Negative",
     "SupervisionConfig",
     "TupleRow",
+    "bare_prompt",
     "build_supervision",
     "categories_of",
     "check_matched",

@@ -27,14 +27,26 @@ from .prompt_words import (
     SMALL_WORDS,
 )
 
-__all__ = ["SWAP_KINDS", "hard_swaps", "same_prompt", "shuffled_prompt", "swap_vocabulary"]
+__all__ = [
+    "SWAP_KINDS",
+    "bare_prompt",
+    "hard_swaps",
+    "same_prompt",
+    "shuffled_prompt",
+    "swap_vocabulary",
+]
 
 SWAP_KINDS = ("object", "colour", "count", "relation", "background")
 
 
+def bare_prompt(prompt: str) -> str:
+    """A prompt without capitals, double spaces and closing punctuation."""
+    return " ".join(prompt.casefold().split()).rstrip(" .!,;")
+
+
 def same_prompt(first: str, second: str) -> bool:
     """Whether two prompts differ only in capitals, spaces and closing punctuation."""
-    return _bare(first) == _bare(second)
+    return bare_prompt(first) == bare_prompt(second)
 
 
 def hard_swaps(
@@ -110,10 +122,6 @@ def _words(text: str) -> list[str]:
 def _said(text: str, prefer: Collection[str]) -> bool:
     """Whether true prompts hold every word of a text."""
     return all(word in prefer for word in _words(text))
-
-
-def _bare(text: str) -> str:
-    return " ".join(text.casefold().split()).rstrip(" .!,;")
 
 
 # --- finding and replacing words -----------------------------------------------------------------
