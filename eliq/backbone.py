@@ -20,6 +20,7 @@ from .errors import BackboneError
 from .instructions import ChatLayout, Instructions
 from .packing import PackedRows, pack_rows
 from .patches import PatchConfig, patchify, target_size
+from .vision_grids import grid_arguments
 
 __all__ = ["PACKED_MODEL_TYPES", "Backbone", "Embeddings", "ProbeReport"]
 
@@ -170,14 +171,13 @@ class Backbone(nn.Module):
         )
         if patches is None:
             patches = patches_of(model.config.vision_config, mean=image_mean, std=image_std)
-        backbone = cls(
+        return cls(
             model.eval(),
             tokenizer,
             instructions=instructions,
             patches=patches,
             max_prompt_tokens=max_prompt_tokens,
-        )
-        return backbone.to(device)
+        ).to(device)
 
     @property
     def hidden_size(self) -> int:
@@ -204,7 +204,7 @@ class Backbone(nn.Module):
         return self.layout.prompt_ids(prompt)[1]
 
     def pixels(self, images: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """``pixel_values`` and ``image_grid_thw`` of images [3,H,W], on the backbone's device."""
+        """``pixel_values`` of RGB images [3,H,W], float in [0,1] or uint8; grids on the CPU."""
         return patchify([image.to(self.device) for image in images], self.patches)
 
     def pack(self, grid_thw: Tensor, suffixes: list[list[list[int]]]) -> PackedRows:
@@ -231,8 +231,8 @@ class Backbone(nn.Module):
             attention_mask=mask,
             position_ids=rows.position_ids,
             pixel_values=pixel_values,
-            image_grid_thw=grid_thw,
             use_cache=False,
+            **grid_arguments(self.model.model, grid_thw, self.device),
         ).last_hidden_state
 
     def read(self, hidden: Tensor, rows: PackedRows) -> Tensor:
@@ -257,7 +257,7 @@ class Backbone(nn.Module):
         """Embeddings (Eqs. 6-8) and low/high margins of B images, with gradients.
 
         Args:
-            images: [3,H,W] tensors, RGB in [0,1], sizes may differ.
+            images: [3,H,W] tensors, RGB, float in [0,1] or uint8, sizes may differ.
             prompts: one for each image; None and "" ask about an empty text.
 
         Returns:
@@ -308,7 +308,7 @@ class Backbone(nn.Module):
             input_ids=input_ids,
             attention_mask=torch.ones_like(input_ids),
             pixel_values=pixels,
-            image_grid_thw=grid[None],
+            image_grid_thw=grid[None].to(self.device),
             use_cache=False,
             **kwargs,
         ).last_hidden_state[0, -1]

@@ -26,17 +26,25 @@ class PackedRows:
 
     Attributes:
         input_ids: int64 [B,L].
-        mask: bool [B,1,L,L], True where a query (third axis) may see a key (last axis).
+        segment: int64 [B,L], 0 in the prefix, 1.. in the suffixes, -1 in the padding.
         position_ids: int64 [3,B,L] (time, height, width).
         last: int64 [B,Q], index in the row of each suffix's last token; 0 where a row has fewer.
         valid: bool [B,Q], False where a row has fewer than Q suffixes.
     """
 
     input_ids: Tensor
-    mask: Tensor
+    segment: Tensor
     position_ids: Tensor
     last: Tensor
     valid: Tensor
+
+    @property
+    def mask(self) -> Tensor:
+        """bool [B,1,L,L], True where a query (third axis) may see a key (last axis).
+
+        Made on the device of the rows at every call: it is L times their size.
+        """
+        return _mask(self.segment)
 
     def to(self, device: torch.device | str) -> PackedRows:
         """The same rows on another device."""
@@ -113,13 +121,14 @@ def pack_rows(
         input_ids[index, : len(row_ids)] = torch.tensor(row_ids)
         segment[index, : len(row_ids)] = segments[index]
         position_ids[:, index, : len(row_ids)] = positions[index]
-    return PackedRows(input_ids, _mask(segment), position_ids, last, valid)
+    return PackedRows(input_ids, segment, position_ids, last, valid)
 
 
 def _mask(segment: Tensor) -> Tensor:
     """bool [B,1,L,L] from segment numbers [B,L]: 0 prefix, 1.. suffixes, -1 padding."""
     query, key = segment[:, :, None], segment[:, None, :]
-    causal = torch.ones(segment.shape[1], segment.shape[1], dtype=torch.bool).tril()
+    position = torch.arange(segment.shape[1], device=segment.device)
+    causal = position[:, None] >= position
     seen = ((key == 0) | (key == query)) & causal & (key >= 0) & (query >= 0)
     # A padding row that sees nothing would be NaN after the softmax; it sees itself.
-    return (seen | torch.eye(segment.shape[1], dtype=torch.bool))[:, None]
+    return (seen | (position[:, None] == position))[:, None]

@@ -21,6 +21,7 @@ from .errors import ConfigError, ImageError
 __all__ = ["PatchConfig", "patchify", "prepare_image", "target_size"]
 
 _SECOND_FRAMES = ("copy", "log_gradient")
+_LARGEST_PIXELS = 1 << 24  # 4096 x 4096, the most that Qwen3-VL's own preprocessing lets through
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class PatchConfig:
     ``second_frame`` says what the second of the T = 2 frames of a patch holds: ``copy`` repeats
     the image, as Qwen does; ``log_gradient`` holds logarithmic gradient maps of the luma, with
     which a small backbone trained from scratch learns technical quality (the embedded critic).
-    ``min_pixels`` and ``max_pixels`` bound the area after resizing, in pixels.
+    ``min_pixels`` and ``max_pixels`` bound the area after resizing, in pixels, and are themselves
+    at most 16,777,216: even a small image is enlarged to ``min_pixels``.
 
     Raises:
         ConfigError: a value that no vision tower could use.
@@ -56,6 +58,10 @@ class PatchConfig:
             raise ConfigError(
                 f"patches.min_pixels ({self.min_pixels}) must not exceed patches.max_pixels "
                 f"({self.max_pixels}), which must hold one {self.factor_px} px square"
+            )
+        if self.max_pixels > _LARGEST_PIXELS:
+            raise ConfigError(
+                f"patches.max_pixels must be at most {_LARGEST_PIXELS}, not {self.max_pixels}"
             )
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise ConfigError("patches.mean and patches.std must be three numbers, std positive")
@@ -156,24 +162,32 @@ def _log_gradient(images: Tensor) -> Tensor:
 
 
 def prepare_image(image: Tensor, config: PatchConfig) -> Tensor:
-    """One image [3,H,W] (float, RGB in [0,1]) resized to :func:`target_size`, float32.
+    """One image [3,H,W] (RGB, float in [0,1] or uint8) resized to :func:`target_size`, float32.
 
-    The pixels are rounded to 8 bits first, so that a decoded tensor and the PNG it is saved as
+    Float pixels are rounded to 8 bits first, so that a decoded tensor and the PNG it is saved as
     get the same score.
     """
     size = target_size(image.shape[-2], image.shape[-1], config)
-    return _resize(_round_to_8_bit(image.detach().float()[None]), size)[0]
+    if image.dtype == torch.uint8:
+        # Copied into rows of one channel: decoders interleave the channels.
+        unit = torch.empty(image.shape, dtype=torch.float32, device=image.device)
+        unit.copy_(image).div_(255)
+    else:
+        unit = _round_to_8_bit(image.detach().float())
+    return _resize(unit[None], size)[0]
 
 
 def patchify(images: list[Tensor], config: PatchConfig) -> tuple[Tensor, Tensor]:
     """Patch rows of a batch of images of any sizes.
 
     Args:
-        images: [3,H,W] tensors, RGB in [0,1], any float dtype, all on one device.
+        images: [3,H,W] tensors, RGB, any float dtype in [0,1] or uint8, all on one device.
 
     Returns:
-        ``pixel_values`` float32 [sum of patches, 3*T*P*P] and ``image_grid_thw`` int64 [B,3]
-        (frames, patch rows, patch columns), in the layout of the stock processor.
+        ``pixel_values`` float32 [sum of patches, 3*T*P*P] on the device of the images, and
+        ``image_grid_thw`` int64 [B,3] (frames, patch rows, patch columns) on the CPU, where what
+        depends on sizes is worked out without waiting for an accelerator. The layout is that of
+        the stock processor.
     """
     prepared = [prepare_image(image, config) for image in images]
     by_size: dict[tuple[int, int], list[int]] = {}
@@ -187,7 +201,7 @@ def patchify(images: list[Tensor], config: PatchConfig) -> tuple[Tensor, Tensor]
             rows[index] = row
     p = config.patch_px
     grid = torch.tensor([[1, x.shape[1] // p, x.shape[2] // p] for x in prepared])
-    return torch.cat(rows), grid.to(rows[0].device)
+    return torch.cat(rows), grid
 
 
 def _patch_rows(images: Tensor, config: PatchConfig) -> Tensor:

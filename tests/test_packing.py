@@ -6,6 +6,7 @@ import torch
 
 from eliq.instructions import ChatLayout
 from eliq.packing import pack_rows, prefix_positions
+from eliq.vision_grids import grid_arguments
 from tests.tiny import INSTRUCTIONS, image, tiny_backbone, tiny_tokenizer
 
 
@@ -37,6 +38,18 @@ def test_mask_and_read_out_by_hand():
     assert rows.valid.tolist() == [[True, True], [True, False]]
     # Both suffixes start at the same position.
     assert rows.position_ids[0, 0, first] == rows.position_ids[0, 0, second]
+
+
+def test_borders_that_are_ready_made_change_nothing(monkeypatch):
+    """From 5.x the vision tower takes the borders between images; 4.57 works them out itself."""
+    backbone = tiny_backbone()
+    images, prompts = [image(64, 64), image(96, 128, seed=1)], ["a fox", None]
+    expected = backbone.embed(images, prompts).margins
+    grid = backbone.pixels(images)[1]
+    given = grid_arguments(backbone.model.model, grid, backbone.device)
+    assert given.pop("image_cu_seqlens", torch.tensor([0, 16, 64])).tolist() == [0, 16, 64]
+    monkeypatch.setattr("eliq.backbone.grid_arguments", lambda *_: given)
+    assert torch.equal(backbone.embed(images, prompts).margins, expected)
 
 
 def test_packed_equals_separate_and_is_invariant():

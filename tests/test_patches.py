@@ -63,6 +63,14 @@ def test_a_tensor_and_its_8_bit_copy_are_the_same_image():
     assert torch.equal(patchify([image], CONFIG)[0], patchify([saved], CONFIG)[0])
 
 
+@pytest.mark.parametrize("size", [(96, 64), (70, 130)])
+def test_8_bits_are_the_image_they_stand_for(size):
+    """To the bit, also where the channels of a decoder are interleaved."""
+    stored = torch.randint(0, 256, (*size, 3), dtype=torch.uint8).permute(2, 0, 1)
+    expected = stored.float().div(255).contiguous()
+    assert torch.equal(prepare_image(stored, CONFIG), prepare_image(expected, CONFIG))
+
+
 def test_rows_do_not_depend_on_the_batch():
     images = [torch.rand(3, 64, 64), torch.rand(3, 100, 200), torch.rand(3, 64, 64)]
     together, grid = patchify(images, CONFIG)
@@ -99,6 +107,8 @@ def test_input_is_left_alone_and_stays_in_range():
     [
         {"patch_px": 0},
         {"min_pixels": 10**9},
+        {"min_pixels": 10**11, "max_pixels": 10**11},
+        {"max_pixels": (1 << 24) + 1},
         {"max_pixels": 100, "min_pixels": 1},
         {"second_frame": "sobel"},
         {"std": (0.5, 0.5, 0.0)},
