@@ -16,6 +16,8 @@ from .errors import BackboneError, ConfigError
 __all__ = ["ASPECTS", "ChatLayout", "Instructions"]
 
 ASPECTS = ("technical", "aesthetic", "alignment")
+_MOST_CHARS = 4_000  # of a question; the longest that was ever asked has 250
+_KEPT_PROMPTS = 1024
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Instructions:
     aesthetic quality are asked without the prompt (Eqs. 6, 7).
 
     Raises:
-        ConfigError: a question that breaks this rule.
+        ConfigError: a question that breaks this rule, or has more than 4,000 characters.
     """
 
     technical: str = (
@@ -48,6 +50,11 @@ class Instructions:
         for name, value in asdict(self).items():
             if not isinstance(value, str) or not value:
                 raise ConfigError(f"instructions.{name} must be a text that is not empty")
+            if len(value) > _MOST_CHARS:
+                raise ConfigError(
+                    f"instructions.{name} must have at most {_MOST_CHARS} characters, "
+                    f"not {len(value)}"
+                )
         if self.alignment.count("{prompt}") != 1:
             raise ConfigError("instructions.alignment must hold {prompt} exactly once")
         if "{prompt}" in self.technical or "{prompt}" in self.aesthetic:
@@ -75,7 +82,8 @@ class ChatLayout:
     The embedding z of a question is read at the last token of its suffix.
 
     Raises:
-        BackboneError: a tokenizer without Qwen's control tokens, or with answers of many tokens.
+        BackboneError: a tokenizer without Qwen's control tokens, one that makes them out of plain
+            text, or one with answers of many tokens.
     """
 
     def __init__(
@@ -94,6 +102,8 @@ class ChatLayout:
                 f"the tokenizer must have Qwen's control tokens; it lacks {missing}: "
                 "use the tokenizer.json that belongs to the backbone"
             )
+        self._check_plain(tokenizer)
+        self._prompts: dict[str, tuple[list[int], bool]] = {}
         self.image_token_id: int = self._control["image_pad"]
         self.pad_token_id: int = self._control["im_end"]
         start, end, newline = self._control["im_start"], self._control["im_end"], self.encode("\n")
@@ -107,6 +117,19 @@ class ChatLayout:
         self._alignment_before, self._alignment_after = self.encode(before), self.encode(after)
         self.technical = [*self.encode(instructions.technical), *self.suffix_tail]
         self.aesthetic = [*self.encode(instructions.aesthetic), *self.suffix_tail]
+
+    def _check_plain(self, tokenizer: Tokenizer) -> None:
+        """Refuse a vocabulary that holds a control token as a word of its own."""
+        added = tokenizer.get_added_tokens_decoder().items()
+        control = {index: token.content for index, token in added if token.special}
+        control |= {index: f"<|{name}|>" for name, index in self._control.items()}
+        for text in control.values():
+            if found := control.keys() & self.encode(text):
+                raise BackboneError(
+                    f"the tokenizer must read {text[:80]!r} in a prompt as plain text, but makes "
+                    f"control token {min(found)} of it: use the tokenizer.json that belongs to the "
+                    "backbone"
+                )
 
     def encode(self, text: str) -> list[int]:
         """Ids of plain text: no added token can come out of it."""
@@ -126,9 +149,18 @@ class ChatLayout:
         # A huge prompt is not tokenised whole. A token may hold a longer run of one character, so
         # what is left out here counts as cut whatever the ids say.
         text, num_chars = prompt or "", 24 * self.max_prompt_tokens
-        ids = self.encode(text[:num_chars])
-        was_cut = len(ids) > self.max_prompt_tokens or len(text) > num_chars
-        return ids[: self.max_prompt_tokens], was_cut
+        text = text[: num_chars + 1]
+        known = self._prompts.get(text)
+        if known is None:
+            ids = self.encode(text[:num_chars])
+            was_cut = len(ids) > self.max_prompt_tokens or len(text) > num_chars
+            known = ids[: self.max_prompt_tokens], was_cut
+            # One prompt is often asked of many images, and once more whether it was cut. Emptied
+            # as a whole, which is safe in any number of threads.
+            if len(self._prompts) >= _KEPT_PROMPTS:
+                self._prompts.clear()
+            self._prompts[text] = known
+        return list(known[0]), known[1]
 
     def alignment(self, prompt: str | None) -> list[int]:
         """Suffix of the alignment question about one prompt (Eq. 8)."""

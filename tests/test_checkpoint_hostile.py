@@ -110,6 +110,12 @@ BAD_CONFIGS = {
     "patches": (nested("patches", "second_frame", value="depth"), "second_frame"),
     "patches type": (nested("patches", "mean", value=5), "config.json"),
     "patch size": (nested("patches", "patch_px", value=14), "patch"),
+    "pixel budget": (nested("patches", "max_pixels", value=1 << 24 | 1), "max_pixels"),
+    "least pixels": (
+        lambda c: c["patches"].update(min_pixels=10**11, max_pixels=10**11),
+        "max_pixels",
+    ),
+    "long question": (nested("instructions", "technical", value="x" * 4001), "4000"),
     "instructions": (nested("instructions", "alignment", value="no place"), "prompt"),
     "calibration slope": (nested("calibration", "alignment", "slope", value=-1), "slope"),
     "calibration names": (nested("calibration", "beauty", value={}), "beauty"),

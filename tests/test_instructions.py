@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import pytest
+from tokenizers import Tokenizer
 
 from eliq.errors import BackboneError, ConfigError
 from eliq.instructions import ChatLayout, Instructions
@@ -55,6 +57,32 @@ def test_long_prompts_are_cut_and_said(layout):
     assert layout.prompt_ids(None) == ([], False)
 
 
+def test_a_vocabulary_with_a_control_token_as_a_word_is_refused():
+    """Some tokenizers give a word of the vocabulary before they look at merges."""
+    data = json.loads(tiny_tokenizer().to_str())
+    data["model"]["vocab"] |= {token["content"]: token["id"] for token in data["added_tokens"]}
+    data["pre_tokenizer"]["use_regex"] = False  # one word a text
+    ChatLayout(Tokenizer.from_str(json.dumps(data)), INSTRUCTIONS)
+    data["model"]["ignore_merges"] = True
+    with pytest.raises(BackboneError, match="plain text"):
+        ChatLayout(Tokenizer.from_str(json.dumps(data)), INSTRUCTIONS)
+
+
+def test_a_prompt_is_tokenised_once(tokenizer, monkeypatch):
+    layout = ChatLayout(tokenizer, INSTRUCTIONS, max_prompt_tokens=4)
+    seen = []
+    encode = layout.encode
+    monkeypatch.setattr(layout, "encode", lambda text: seen.append(text) or encode(text))
+    for _ in range(3):
+        ids, was_cut = layout.prompt_ids("a red fox")
+        ids.append(0)  # what a caller does with its list changes no other prompt
+        assert len(ids) == 5 and was_cut
+    assert layout.prompt_ids("a re") == (ids[:4], False) and len(seen) == 2
+    for number in range(3000):
+        layout.prompt_ids(f"{number}" + "x" * 10_000)
+    assert len(layout._prompts) <= 1024 and max(map(len, layout._prompts)) <= 97
+
+
 def test_answers_must_be_one_token(tokenizer):
     with pytest.raises(BackboneError, match="one token"):
         ChatLayout(tokenizer, Instructions(low="bad", high="high"))
@@ -65,7 +93,7 @@ def test_answers_must_be_one_token(tokenizer):
 @pytest.mark.parametrize(
     "change",
     [{"alignment": "no place"}, {"alignment": "{prompt}{prompt}"}, {"technical": "{prompt}"},
-     {"low": ""}],
+     {"low": ""}, {"technical": "x" * 4001}],
 )  # fmt: skip
 def test_bad_instructions(change):
     with pytest.raises(ConfigError):
