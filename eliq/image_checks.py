@@ -47,6 +47,7 @@ ERROR_CLASSES = frozenset(
         "float_image",
         "unsupported_mode",
         "nonfinite_input",
+        "nonfinite_score",  # the critic's answer, not the image
         "out_of_memory",
     }
 )

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from .image_checks import RejectedImage
 
-__all__ = ["FORMATS", "decode_file", "decode_pil"]
+__all__ = ["FORMATS", "decode_file", "decode_pil", "to_unit"]
 
 # A closed list: Pillow knows formats that start other programs (EPS) or that match nearly any
 # bytes (TGA).
@@ -66,8 +66,9 @@ CheckSize = Callable[[int, int], None]  # (height, width); raises RejectedImage
 
 
 def decode_file(path: str | os.PathLike[str], check_size: CheckSize) -> tuple[Tensor, list[str]]:
-    """The picture in a file as float32 [3,H,W] in [0,1] on the CPU, and its flags.
+    """The picture in a file as RGB [3,H,W] on the CPU, and its flags.
 
+    uint8 as it was stored; float32 in [0,1] where it had more bits, or transparency.
     ``check_size`` is asked with the header's height and width before anything is decoded.
 
     Raises:
@@ -151,7 +152,7 @@ def _decode(
 
 
 def _to_rgb(image: Image.Image, bits: int, flags: list[str]) -> Tensor:
-    """A decoded image in any mode -> float32 [3,H,W] in [0,1]; words are added to ``flags``."""
+    """A decoded image in any mode -> uint8 [3,H,W], or float32 in [0,1]; adds to ``flags``."""
     if image.mode.startswith("I"):
         return _from_deep_grey(image, bits, flags)
     if bits > 8:  # colour: Pillow has kept the upper byte of each value
@@ -161,13 +162,14 @@ def _to_rgb(image: Image.Image, bits: int, flags: list[str]) -> Tensor:
     # A transparent colour in 16 bits cannot be looked for among the upper bytes.
     is_keyed_deep = bits > 8 and image.mode == "RGB"
     if image.has_transparency_data and not is_keyed_deep:
-        rgba = _to_unit(_convert(image, "RGBA"))
-        alpha = rgba[3:]
-        if bool((alpha < 1).any()):
+        stored = _channels(_convert(image, "RGBA"))
+        if bool((stored[3] < 255).any()):
             flags.append("alpha_composited")
+            rgba = to_unit(stored)
+            alpha = rgba[3:]
             return rgba[:3] * alpha + (1 - alpha)
-        return rgba[:3].contiguous()
-    return _to_unit(_convert(image, "RGB"))
+        return stored[:3]
+    return _channels(_convert(image, "RGB"))
 
 
 def _convert(image: Image.Image, mode: str) -> Image.Image:
@@ -181,11 +183,16 @@ def _convert(image: Image.Image, mode: str) -> Image.Image:
         ) from None
 
 
-def _to_unit(image: Image.Image) -> Tensor:
-    """8 bits a channel -> float32 [C,H,W] in [0,1], each value v exactly v / 255."""
-    stored = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+def _channels(image: Image.Image) -> Tensor:
+    """8 bits a channel -> uint8 [C,H,W], the channels still interleaved in memory."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+
+
+def to_unit(stored: Tensor) -> Tensor:
+    """uint8 [C,H,W] -> float32 [C,H,W] in [0,1], contiguous, each value v exactly v / 255."""
     # Three times as fast as .contiguous().float(): one pass, and one allocation
-    return torch.empty(stored.shape, dtype=torch.float32).copy_(stored).div_(255)
+    unit = torch.empty(stored.shape, dtype=torch.float32, device=stored.device)
+    return unit.copy_(stored).div_(255)
 
 
 def _from_deep_grey(image: Image.Image, bits: int, flags: list[str]) -> Tensor:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -30,12 +30,13 @@ from .image_checks import (
     check_size,
     check_tensor,
 )
-from .image_decoding import decode_file, decode_pil
+from .image_decoding import decode_file, decode_pil, to_unit
 
 __all__ = [
     "ERROR_CLASSES",
     "IMAGE_FLAGS",
     "LoadedImage",
+    "check_source",
     "describe_source",
     "load_image",
     "load_images",
@@ -47,17 +48,25 @@ class LoadedImage:
     """One image ready to be scored, or the reason why it is not.
 
     Attributes:
-        pixels: float32 [3,H,W], RGB in [0,1], on the device the input was on; None on failure.
-            It may share memory with the tensor that was given: do not write to it.
+        stored: RGB [3,H,W] on the device the input was on: uint8 where the image has 8 bits a
+            channel, else float32 in [0,1]; None on failure. It may share memory with the tensor
+            that was given: do not write to it.
         flags: some of `IMAGE_FLAGS`.
         error: one line, None on success.
         error_class: one of `ERROR_CLASSES`, None on success.
     """
 
-    pixels: Tensor | None
+    stored: Tensor | None
     flags: tuple[str, ...] = ()
     error: str | None = None
     error_class: str | None = None
+
+    @cached_property
+    def pixels(self) -> Tensor | None:
+        """float32 [3,H,W], RGB in [0,1], each 8-bit value v exactly v / 255; None on failure."""
+        if self.stored is None or self.stored.dtype == torch.float32:
+            return self.stored
+        return to_unit(self.stored)
 
 
 def load_image(
@@ -80,27 +89,23 @@ def load_image(
         ImageError: a type, shape or range that no image has: a mistake in the calling program.
     """
     check_limits(max_image_px, max_aspect_ratio)
+    check_source(source)
     fits = partial(check_size, max_image_px=max_image_px, max_aspect_ratio=max_aspect_ratio)
     if isinstance(source, Tensor):
-        if source.ndim == 4 and source.shape[1] == 3:
+        if source.ndim == 4:
             raise ImageError(
                 f"load_image: expected one image [3,H,W], found a batch {list(source.shape)}; "
                 "use load_images"
             )
-        check_tensor(source)
         return _load_tensors(source.unsqueeze(0), fits)[0]
+    decode = decode_pil if isinstance(source, Image.Image) else decode_file
     try:
-        if isinstance(source, Image.Image):
-            pixels, flags = decode_pil(source, fits)
-        elif isinstance(source, (str, os.PathLike)):
-            pixels, flags = decode_file(source, fits)
-        else:
-            raise _wrong_type(source)
+        stored, flags = decode(source, fits)
     except RejectedImage as reason:
         return _failure(reason)
-    if _is_constant(pixels):
+    if _is_constant(stored):
         flags.append("constant_image")
-    return LoadedImage(pixels, tuple(flags))
+    return LoadedImage(stored, tuple(flags))
 
 
 def load_images(
@@ -133,6 +138,18 @@ def load_images(
         except ImageError as error:
             raise ImageError(f"images[{position}]: {error}") from None
     return loaded
+
+
+def check_source(source: Any) -> None:
+    """Refuse what no image is, from its type, and a tensor's shape, alone: nothing is decoded.
+
+    Raises:
+        ImageError: neither a path, a PIL image, nor a float tensor [3,H,W] or [B,3,H,W].
+    """
+    if isinstance(source, Tensor):
+        check_tensor(source)
+    elif not isinstance(source, (str, os.PathLike, Image.Image)):
+        raise _wrong_type(source)
 
 
 def describe_source(source: Any) -> str:
@@ -182,8 +199,8 @@ def _load_tensors(batch: Tensor, fits: partial[None]) -> list[LoadedImage]:
     ]
 
 
-def _is_constant(pixels: Tensor) -> bool:
-    flat = pixels.flatten(1)
+def _is_constant(stored: Tensor) -> bool:
+    flat = stored.flatten(1)
     # The first pixels settle it for nearly every picture.
     return all(bool((part == flat[:, :1]).all()) for part in (flat[:, :1024], flat))
 

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .errors import ConfigError, ImageError
+from .image_decoding import to_unit
 
 __all__ = ["PatchConfig", "patchify", "prepare_image", "target_size"]
 
@@ -169,9 +170,7 @@ def prepare_image(image: Tensor, config: PatchConfig) -> Tensor:
     """
     size = target_size(image.shape[-2], image.shape[-1], config)
     if image.dtype == torch.uint8:
-        # Copied into rows of one channel: decoders interleave the channels.
-        unit = torch.empty(image.shape, dtype=torch.float32, device=image.device)
-        unit.copy_(image).div_(255)
+        unit = to_unit(image)
     else:
         unit = _round_to_8_bit(image.detach().float())
     return _resize(unit[None], size)[0]

@@ -33,16 +33,16 @@ EMBEDDED = ROOT / "eliq" / "embedded" / "model.safetensors"
 class RedScorer:
     """Scores by the mean of the red channel; fails where an image cannot be loaded."""
 
-    max_batch_px = 1
+    def __init__(self, before_part=None):
+        self.before_part = before_part
 
-    def __init__(self, before_chunk=None):
-        self.before_chunk = before_chunk
-        self.num_chunks = 0
+    def stream(self, images, prompts):
+        for number, (image, prompt) in enumerate(zip(images, prompts, strict=True), start=1):
+            if self.before_part:
+                self.before_part(number)
+            yield self.score([image], [prompt])
 
     def score(self, images, prompts):
-        self.num_chunks += 1
-        if self.before_chunk:
-            self.before_chunk(self.num_chunks)
         loaded = [load_image(path) for path in images]
         nan = float("nan")
         red = [nan if i.pixels is None else float(i.pixels[0].mean()) for i in loaded]
@@ -157,9 +157,9 @@ def test_bare_fields_for_scripts(capsys, scorer, folder):
     ]  # fmt: skip
 
 
-def test_rows_are_out_before_the_next_chunk_is_scored(capsys, scorer, folder):
+def test_rows_are_out_before_the_next_part_is_scored(capsys, scorer, folder):
     seen = []
-    scorer.before_chunk = lambda number: seen.append(capsys.readouterr().out)
+    scorer.before_part = lambda number: seen.append(capsys.readouterr().out)
     assert main(["score", str(folder), "-p", "x", "--json"]) == 0
     assert len(seen) == 4 and seen[0] == "" and all(text.count("\n") == 1 for text in seen[1:])
 
@@ -234,7 +234,7 @@ def test_an_interrupted_run_keeps_what_is_done(capsys, scorer, folder):
         if number == 3:
             raise KeyboardInterrupt
 
-    scorer.before_chunk = interrupt
+    scorer.before_part = interrupt
     code, out, err = run(capsys, "rank", folder, "-p", "red", "--json")
     assert code == 130 and "2 of 4 images" in err
     assert [round(row["visual_quality"], 1) for row in rows_of(out)] == [0.4, 0.2]
@@ -242,10 +242,22 @@ def test_an_interrupted_run_keeps_what_is_done(capsys, scorer, folder):
 
 def test_a_terminated_run_keeps_what_is_done(capsys, scorer, folder):
     before = signal.getsignal(signal.SIGTERM)
-    scorer.before_chunk = lambda number: number == 3 and os.kill(os.getpid(), signal.SIGTERM)
+    scorer.before_part = lambda number: number == 3 and os.kill(os.getpid(), signal.SIGTERM)
     code, out, err = run(capsys, "score", folder, "-p", "red", "--json")
     assert code == 143 and len(rows_of(out)) == 2
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize("form", ["json", "human"])
+def test_an_error_in_mid_run_keeps_what_is_done(capsys, scorer, folder, form):
+    def fail(number):
+        if number == 3:
+            raise CheckpointError("the device went away")
+
+    scorer.before_part = fail
+    code, out, err = run(capsys, "rank", folder, "-p", "red", "--format", form)
+    assert code == 1 and "2 of 4 images" in err and "the device went away" in err
+    assert out.index("b.png") < out.index("a.png")
 
 
 def test_a_prompts_file_may_name_the_images(capsys, scorer, folder):
@@ -324,13 +336,21 @@ def test_a_reader_that_leaves_ends_the_run_quietly(folder):
 
 
 def test_a_checkpoint_scores_and_describes_itself(capsys, folder, tiny_checkpoint_dir):
-    """The real scorer: a failed image beside a good one, and what `info` says of the files."""
-    (folder / "bad.png").write_bytes(b"not an image")
+    """The real scorer: failed images leave the others bit-equal, and what `info` says of it."""
     options = ["--checkpoint", tiny_checkpoint_dir, "--device", "cpu", "--batch-px", "20000"]
     code, out, err = run(capsys, "score", folder, "-p", "red", *options, "--json")
+    alone = rows_of(out)
+    (folder / "a_bad.png").write_bytes(b"not an image")
+    cut = io.BytesIO()  # its header claims a picture larger than two batches
+    Image.effect_noise((300, 300), 50).save(cut, "PNG")
+    (folder / "b_cut.png").write_bytes(cut.getvalue()[:2000])
+    code, out, err = run(capsys, "score", folder, "-p", "red", *options, "--json")
     rows = rows_of(out)
-    assert code == 3 and [row["status"] for row in rows] == ["ok", "ok", "failed", "ok", "ok"]
-    assert all(0 < row["visual_quality"] < 1 for row in rows if row["status"] == "ok")
+    assert code == 3 and [row["status"] for row in rows] == [
+        "ok", "failed", "ok", "failed", "ok", "ok"
+    ]  # fmt: skip
+    assert all(0 < row["visual_quality"] < 1 for row in alone)
+    assert [row for row in rows if row["status"] == "ok"] == alone
     code, out, err = run(capsys, "info", tiny_checkpoint_dir, "--json")
     facts = json.loads(out)
     assert code == 0 and facts["format"] == "eliq-critic" and not facts["is_embedded"]
@@ -344,8 +364,9 @@ def test_a_checkpoint_scores_and_describes_itself(capsys, folder, tiny_checkpoin
 @pytest.mark.skipif(not EMBEDDED.exists(), reason="the embedded critic is not built yet")
 def test_the_embedded_critic_scores_and_describes_itself(capsys):
     images = ROOT / "examples" / "images"
-    paths = [images / "photo_cat.jpg", images / "photo_cat_blur.jpg"]
-    code, out, err = run(capsys, "score", *paths, "-p", "a cat", "--device", "cpu", "--json")
+    # A scene, not one of the photographs that the benchmark measures the critic on.
+    paths = [images / "scene_butterflies.jpg", images / "scene_butterflies_noise.jpg"]
+    code, out, err = run(capsys, "score", *paths, "-p", "butterflies", "--device", "cpu", "--json")
     rows = rows_of(out)
     assert code == 0 and [row["status"] for row in rows] == ["ok", "ok"]
     assert all(0 <= row[name] <= 1 for row in rows for name in ("visual_quality", "alignment"))

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from eliq import ConfigError, EliqError, ImageError, PromptError, Scorer
+from eliq.images import ERROR_CLASSES
 from eliq.scorer.batches import BatchItem, plan_batches
 from eliq.scores import Scores
 from tests.tiny import image, tiny_backbone
@@ -116,6 +117,38 @@ def test_a_failed_image_leaves_the_others_bit_equal(tiny_scorer, tmp_path):
         tiny_scorer.score(with_failures, prompts, on_error="raise")
 
 
+def test_a_stream_gives_the_rows_in_parts(tiny_scorer, one_by_one, tmp_path):
+    broken = str(tmp_path / "broken.png")
+    parts = list(tiny_scorer.stream(IMAGES, PROMPTS, max_batch_px=10_000))
+    assert len(parts) > 1
+    assert_close(Scores.concatenate(parts), one_by_one)
+    # Failures, many of them even, move no border between the parts of the others.
+    mixed, prompts, good = [broken] * 70, ["z"] * 70, []
+    for scored, prompt in zip(IMAGES, PROMPTS, strict=True):
+        good.append(len(mixed))
+        mixed += [scored, broken]
+        prompts += [prompt, "z"]
+    streamed = list(tiny_scorer.stream(mixed, prompts, max_batch_px=10_000))
+    assert len(streamed[0]) == 64
+    assert torch.equal(
+        columns(Scores.concatenate(streamed).select(good)).nan_to_num(nan=9.0),
+        columns(Scores.concatenate(parts)).nan_to_num(nan=9.0),
+    )
+    small = [constant(0.5)[:, :8, :8]] * 70
+    assert [len(part) for part in tiny_scorer.stream(small)] == [64, 6]
+
+
+def test_wrong_types_are_said_before_anything_is_scored(tiny_scorer, monkeypatch):
+    monkeypatch.setattr(type(tiny_scorer.backbone), "embed", lambda *_: pytest.fail("scored"))
+    for wrong in (7, [IMAGES[0]], b"png", torch.zeros(3, 8, 8, dtype=torch.uint8)):
+        with pytest.raises(ImageError, match=r"images\[1\]"):
+            tiny_scorer.score([IMAGES[0], wrong], max_batch_px=1)
+        with pytest.raises(ImageError, match=r"images\[1\]"):
+            tiny_scorer.stream([IMAGES[0], wrong])
+    with pytest.raises(PromptError):
+        tiny_scorer.stream(IMAGES, ["one"])
+
+
 def test_no_prompt_has_quality_and_no_alignment(tiny_scorer):
     scores = tiny_scorer.score([IMAGES[0]] * 3, [None, "", "  "])
     assert scores.flags == [["no_prompt"]] * 3
@@ -212,6 +245,7 @@ def test_answers_that_are_not_finite_are_failures():
     )
     scores = scorer.score(constant(0.5), "a cat")
     assert scores.error_classes == ["nonfinite_score"]
+    assert {"nonfinite_score", "out_of_memory"} <= ERROR_CLASSES
     assert scores.visual_quality.isnan().all()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from . import scoring
 from .gates import Gate
 from .inputs import Item
-from .output import RowWriter, message
+from .output import OutputClosed, RowWriter, message
 
 __all__ = ["EXIT_FAILED_ITEMS", "EXIT_GATE", "Request", "Terminated", "run"]
 
@@ -41,7 +41,8 @@ def run(
     """Score, write and judge; returns the exit code.
 
     ``rank_by`` None keeps the order given and writes each row as it is finished; otherwise rows
-    wait until all are scored. An interruption writes the rows that are done, then goes on.
+    wait until all are scored. What ends the run early, an interruption or an error, goes on after
+    the rows that are done were written.
     """
     if not request.quiet:
         _warn_of_missing_prompts(request)
@@ -63,9 +64,13 @@ def run(
             rows.append(row)
             if rank_by is None:
                 writer.write(row)
-    except (KeyboardInterrupt, Terminated):
+    except OutputClosed:
+        raise
+    except (KeyboardInterrupt, Terminated, Exception) as reason:
         write_rest()
-        message(f"interrupted: {len(rows)} of {len(request.items)} images were scored")
+        if rows or not isinstance(reason, Exception):
+            word = "stopped by an error" if isinstance(reason, Exception) else "interrupted"
+            message(f"{word}: {len(rows)} of {len(request.items)} images were scored")
         raise
     write_rest()
     if contact_sheet_path is not None:

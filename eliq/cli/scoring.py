@@ -1,9 +1,9 @@
-"""Scores the items of a command, a bounded chunk at a time, and yields one row an image."""
+"""Scores the items of a command and yields one row an image, as soon as it is there."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .inputs import Item
@@ -11,10 +11,9 @@ from .inputs import Item
 if TYPE_CHECKING:
     from ..scorer import Scorer
 
-__all__ = ["SORT_KEYS", "chunk_items", "load_scorer", "score_rows", "sort_key", "sort_rows"]
+__all__ = ["SORT_KEYS", "load_scorer", "score_rows", "sort_key", "sort_rows"]
 
 SORT_KEYS = ("mean", "visual_quality", "alignment", "min")
-_MAX_CHUNK_IMAGES = 64
 
 
 def load_scorer(
@@ -42,52 +41,14 @@ def load_scorer(
 
 
 def score_rows(scorer: Scorer, items: Sequence[Item]) -> Iterator[dict[str, Any]]:
-    """One JSON-ready row an item, in order, as soon as its chunk is scored.
+    """One JSON-ready row an item, in order, as soon as its part of the stream is scored.
 
     The keys are ``path``, ``prompt`` and those of `Scores.to_rows`.
     """
-    # Two batches' worth: rows come out soon, and the scorer can still put like sizes together.
-    for chunk in chunk_items(items, max_px=2 * scorer.max_batch_px):
-        scores = scorer.score([item.path for item in chunk], [item.prompt for item in chunk])
-        for item, row in zip(chunk, scores.to_rows(), strict=True):
-            yield {"path": item.path, "prompt": item.prompt, **row}
-
-
-def chunk_items(
-    items: Iterable[Item], *, max_px: int, max_images: int = _MAX_CHUNK_IMAGES
-) -> Iterator[list[Item]]:
-    """Consecutive items of at most ``max_px`` pixels by their headers, or one item.
-
-    The scorer bounds memory itself; this bounds how long a finished row waits for the others.
-    """
-    chunk: list[Item] = []
-    chunk_px = 0
-    for item in items:
-        item_px = _header_px(item.path)
-        if chunk and (len(chunk) == max_images or chunk_px + item_px > max_px):
-            yield chunk
-            chunk, chunk_px = [], 0
-        chunk.append(item)
-        chunk_px += item_px
-    if chunk:
-        yield chunk
-
-
-def _header_px(path: str) -> int:
-    """Pixels that the file's header claims; 0 if it cannot be told: the scorer will say why."""
-    import warnings
-
-    from PIL import Image
-
-    if not os.path.isfile(path):  # opening a pipe would wait for ever
-        return 0
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                return image.width * image.height
-    except Exception:  # any decoder may raise anything on a damaged header
-        return 0
+    parts = scorer.stream([item.path for item in items], [item.prompt for item in items])
+    rows = (row for part in parts for row in part.to_rows())
+    for item, row in zip(items, rows, strict=True):
+        yield {"path": item.path, "prompt": item.prompt, **row}
 
 
 def sort_key(row: Mapping[str, Any], by: str) -> float | None:

@@ -17,7 +17,7 @@ from ..backbone import Backbone
 from ..calibration import Calibration
 from ..errors import EliqError, ImageError
 from ..head import ScoringHead
-from ..images import LoadedImage, describe_source, load_images
+from ..images import LoadedImage, check_source, describe_source, load_images
 from ..instructions import ASPECTS
 from ..patches import target_size
 from ..prompts import CleanPrompt, clean_prompt, match_prompts
@@ -26,7 +26,8 @@ from .batches import BatchItem, plan_batches, run_bisecting
 
 __all__ = ["ScoringRun"]
 
-_WINDOW_PX = 32_000_000  # decoded at once: 384 MB of float32 RGB
+_WINDOW_PX = 32_000_000  # decoded at once: 96 MB of 8-bit RGB, 384 MB of float32
+_STREAM_IMAGES = 64  # in a part of a stream, however small they are
 _ALIGNMENT_COLUMNS = [1, 3, 6]  # score, raw score, aspect
 _NOT_OF_THE_IMAGE = ("out_of_memory", "nonfinite_score")
 
@@ -49,19 +50,30 @@ class ScoringRun:
 
     def score(self, images: Any, prompts: Any, *, progress: bool) -> Scores:
         """Rows in the order of the input; see `Scorer.score`."""
-        sources = list(images) if isinstance(images, (list, tuple)) else [images]
-        num_images = sum(_num_images(source) for source in sources)
-        cleaned = [clean_prompt(prompt) for prompt in match_prompts(prompts, num_images)]
-        parts: list[Scores] = []
+        parts = self._parts(*_checked(images, prompts), _WINDOW_PX, None, progress)
+        return Scores.concatenate(list(parts)).to(self.backbone.device)
+
+    def stream(self, images: Any, prompts: Any) -> Iterator[Scores]:
+        """The same rows in parts; see `Scorer.stream`."""
+        window_px = min(2 * self.max_batch_px, _WINDOW_PX)
+        return self._parts(*_checked(images, prompts), window_px, _STREAM_IMAGES, False)
+
+    def _parts(
+        self,
+        sources: list[Any],
+        prompts: list[CleanPrompt],
+        window_px: int,
+        window_images: int | None,
+        progress: bool,
+    ) -> Iterator[Scores]:
         start = 0
-        with _bar(num_images, shown=progress) as bar:
-            for window in _windows(sources):
-                part = self._score_window(window, cleaned[start : start + len(window)], bar)
+        with _bar(len(prompts), shown=progress) as bar:
+            for window in _windows(sources, window_px, window_images):
+                part = self._score_window(window, prompts[start : start + len(window)], bar)
                 if self.is_raising:
                     _raise_first(part, sources, start)
-                parts.append(part)
+                yield part
                 start += len(window)
-        return Scores.concatenate(parts).to(self.backbone.device)
 
     def _score_window(
         self, window: list[LoadedImage], prompts: list[CleanPrompt], bar: Any
@@ -74,7 +86,7 @@ class ScoringRun:
 
         def run(part: list[BatchItem]) -> Tensor:
             rows = [item.position for item in part]
-            return self._columns([window[r].pixels for r in rows], [prompts[r].text for r in rows])
+            return self._columns([window[r].stored for r in rows], [prompts[r].text for r in rows])
 
         columns = torch.full((7, len(window)), torch.nan, device=self.backbone.device)
         max_tokens = max(self.max_batch_px // self.backbone.patches.factor_px**2, 1)
@@ -120,10 +132,10 @@ class ScoringRun:
     def _items(self, window: list[LoadedImage], prompts: list[CleanPrompt]) -> list[BatchItem]:
         items = []
         for row, (image, prompt) in enumerate(zip(window, prompts, strict=True)):
-            if image.pixels is not None:
-                height, width = image.pixels.shape[1:]
+            if image.stored is not None:
+                height, width = image.stored.shape[1:]
                 size = target_size(height, width, self.backbone.patches)
-                # A token is at least a byte: a bound without tokenising everything twice.
+                # A token is at least a byte: a bound without tokenising.
                 num_tokens = min(len(prompt.text.encode()), self.backbone.max_prompt_tokens)
                 items.append(BatchItem(row, *size, num_tokens))
         return items
@@ -159,26 +171,47 @@ class ScoringRun:
 
 
 def _num_images(source: Any) -> int:
-    """How many images a source will be; anything of a wrong type is refused when it is loaded."""
+    """How many images a source will be."""
     return len(source) if isinstance(source, Tensor) and source.ndim == 4 else 1
 
 
-def _windows(sources: list[Any]) -> Iterator[list[LoadedImage]]:
-    """Images decoded a bounded number of pixels at a time; failed ones count nothing."""
-    window: list[LoadedImage] = []
-    window_px = 0
+def _checked(images: Any, prompts: Any) -> tuple[list[Any], list[CleanPrompt]]:
+    """Sources and clean prompts; a wrong type is said before hours of scoring, not after."""
+    sources = list(images) if isinstance(images, (list, tuple)) else [images]
     for position, source in enumerate(sources):
         if isinstance(source, (list, tuple)):
             raise ImageError(f"images[{position}]: expected an image, found a list inside a list")
+        try:
+            check_source(source)
+        except ImageError as error:
+            raise ImageError(f"images[{position}]: {error}") from None
+    num_images = sum(_num_images(source) for source in sources)
+    return sources, [clean_prompt(prompt) for prompt in match_prompts(prompts, num_images)]
+
+
+def _windows(
+    sources: list[Any], max_px: int, max_images: int | None
+) -> Iterator[list[LoadedImage]]:
+    """Images decoded a bounded number of pixels at a time.
+
+    Failed ones count nothing, so that they move no border between the others.
+    """
+    window: list[LoadedImage] = []
+    window_px = num_decoded = 0
+    for position, source in enumerate(sources):
         try:
             loaded = load_images(source)
         except ImageError as error:
             raise ImageError(f"images[{position}]: {error}") from None
         window += loaded
-        window_px += sum(i.pixels[0].numel() for i in loaded if i.pixels is not None)
-        if window_px >= _WINDOW_PX:
+        decoded = [image.stored for image in loaded if image.stored is not None]
+        window_px += sum(stored[0].numel() for stored in decoded)
+        num_decoded += len(decoded)
+        # Where all have failed, there is no border between others to move.
+        count = num_decoded or len(window)
+        if window_px >= max_px or (max_images is not None and count >= max_images):
             yield window
-            window, window_px = [], 0
+            window, window_px, num_decoded = [], 0, 0
     if window:
         yield window
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -195,7 +196,10 @@ class Scorer:
         storage_dtype: torch.dtype | None = None,
         card: str | None = None,
     ) -> Path:
-        """Save the critic; loading it again gives the same scores bit for bit.
+        """Save the critic; loaded again in the dtype it has now, it gives the same scores.
+
+        They are equal to the last bit where the type on disk holds that dtype: always with
+        storage_dtype None. Loaded in another dtype, a critic answers as that dtype rounds.
 
         Args:
             storage_dtype: the backbone's type on disk; None = as in memory.
@@ -250,16 +254,37 @@ class Scorer:
                 that cannot be read.
             PromptError: prompts of a wrong type or number.
         """
+        return self._run(on_error, max_batch_px).score(images, prompts, progress=progress)
+
+    def stream(
+        self,
+        images: Any,
+        prompts: Any = None,
+        *,
+        on_error: str = "flag",
+        max_batch_px: int | None = None,
+    ) -> Iterator[Scores]:
+        """As `score`, but rows come as soon as they are there: for long runs.
+
+        Each part holds the next rows of the input, about two batches of them or 64, so that like
+        sizes can still be put together. A failed image moves no border between parts: here too
+        it leaves the scores of the others as they are, to the last bit.
+
+        Raises:
+            ImageError, PromptError: as `score`; what types tell is raised by this call itself.
+        """
+        return self._run(on_error, max_batch_px).stream(images, prompts)
+
+    def _run(self, on_error: str, max_batch_px: int | None) -> ScoringRun:
         if on_error not in ("flag", "raise"):
             raise ConfigError(f"on_error: expected 'flag' or 'raise', found {on_error!r}")
-        run = ScoringRun(
+        return ScoringRun(
             self.backbone,
             self.head,
             self.calibration,
             _checked_budget(max_batch_px) or self.max_batch_px,
             is_raising=on_error == "raise",
         )
-        return run.score(images, prompts, progress=progress)
 
     @property
     def is_zero_shot(self) -> bool:
