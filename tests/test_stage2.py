@@ -116,10 +116,12 @@ def test_the_head_learns_and_a_stopped_run_ends_as_an_unbroken_one(sides, traine
         assert torch.equal(tensor, second.head.state_dict()[name]), name
 
 
-def test_visual_prompts_are_the_papers_by_default(sides):
+def test_visual_prompts_include_none_by_default(sides):
     generator = torch.Generator().manual_seed(0)
-    own = _choose(Stage2Config(**SETTINGS), (50, 3), generator)
-    assert (own == 0).all()
+    default = _choose(Stage2Config(**SETTINGS), (50, 3), generator)
+    assert set(default.flatten().tolist()) == {PROMPTS.index("own"), PROMPTS.index("none")}
+    papers = _choose(Stage2Config(**SETTINGS, visual_prompts=("own",)), (50, 3), generator)
+    assert (papers == 0).all()
     mixed = _choose(Stage2Config(**SETTINGS, visual_prompts=PROMPTS), (50, 3), generator)
     assert set(mixed.flatten().tolist()) == {0, 1, 2}
     with pytest.raises(ConfigError, match="visual_prompts"):

@@ -20,8 +20,9 @@ class Stage2Config:
     """How the head is trained; AdamW 1e-4 and batches of 64 tuples by default.
 
     `visual_prompts` are the prompts with which z_ali of a visual pair is taken, one at random for
-    each image and step: ("own",) is the paper's form, in which s_vis may come to depend on the
-    prompt; ("own", "negative", "none") teaches it not to. Stops when the held-out loss has not
+    each image and step: ("own",) is the paper's form, which never sees an image without a prompt,
+    though such images are scored; ("own", "negative", "none") also teaches s_vis not to depend on
+    the prompt. Stops when the held-out loss has not
     fallen for `patience` validations.
     """
 
@@ -36,7 +37,7 @@ class Stage2Config:
     ladder_weight: float = 1.0
     ladder_margin_step: float = 0.3
     ladder_margin_total: float = 1.0
-    visual_prompts: tuple[str, ...] = ("own",)
+    visual_prompts: tuple[str, ...] = ("own", "none")
     model_dim: int = 512
     num_layers: int = 2
     num_heads: int = 8
