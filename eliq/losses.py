@@ -72,7 +72,10 @@ def ladder_ranking_loss(
     Args:
         positive: raw scores [B].
         steps: raw scores [B,S], severities rising along S; NaN where a ladder has fewer steps.
+            A ladder without any step adds 0.
     """
+    if not steps.shape[1]:
+        return positive.float().sum() * 0.0
     chain = torch.cat([positive[:, None], steps], dim=1)
     pair = _hinge(chain[:, :-1], chain[:, 1:], margin_step)
     known = ~torch.isnan(pair)
@@ -81,4 +84,7 @@ def ladder_ranking_loss(
     severest = steps.gather(
         1, (~torch.isnan(steps)).long().cumsum(1).argmax(1, keepdim=True)
     ).squeeze(1)
-    return (neighbours + _hinge(positive, severest, margin_total)).mean()
+    total = _hinge(positive, severest, margin_total)
+    # Times 0, not 0: a positive that is NaN is a failure of the run and has to show.
+    total = torch.where(torch.isnan(steps).all(1), positive.float() * 0.0, total)
+    return (neighbours + total).mean()

@@ -56,6 +56,19 @@ def test_shorter_ladders_are_padded_with_nan():
     assert torch.isfinite(steps.grad).all() and float(steps.grad[0, 2]) == 0
 
 
+def test_ladders_without_steps_cost_nothing_and_hide_nothing():
+    nan = float("nan")
+    steps = torch.tensor([[nan, nan], [0.8, 0.7]], requires_grad=True)
+    positive = torch.tensor([1.0, 1.0], requires_grad=True)
+    loss = ladder_ranking_loss(positive, steps)
+    loss.backward()
+    alone = ladder_ranking_loss(positive[1:], steps[1:])
+    assert float(loss.detach()) == pytest.approx(float(alone.detach()) / 2)
+    assert torch.isfinite(steps.grad).all() and torch.isfinite(positive.grad).all()
+    assert float(ladder_ranking_loss(torch.ones(3), torch.ones(3, 0))) == 0
+    assert math.isnan(ladder_ranking_loss(torch.tensor([nan]), torch.tensor([[nan]])))
+
+
 def test_a_margin_that_holds_costs_nothing():
     positive = torch.tensor([10.0])
     assert float(visual_ranking_loss(positive, positive - 1, positive - 1)) == 0

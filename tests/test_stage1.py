@@ -16,6 +16,7 @@ from training.asking import Asking, Question
 from training.curves import CurveLog
 from training.dataset import read_supervision
 from training.export import freeze_critic
+from training.optimizers import build_optimizers
 from training.stage1 import Stage1Config, prepare, stage1_loss, train_stage1
 from training.stage1_batches import HIGH, IGNORED, LOW, MicroBatches, make_batch
 from training.tiny_backbone import tiny_backbone
@@ -195,6 +196,30 @@ def test_the_loss_falls_and_a_stopped_run_ends_as_an_unbroken_one(split, tmp_pat
         train_stage1(tiny_backbone(seed=1), train, held_out, config, tmp_path / "b", progress=False)
 
 
+def test_the_best_weights_are_those_of_the_steps_that_were_kept(split, tmp_path, monkeypatch):
+    """Killed after a best step was saved and before the run was: that step never happened."""
+    config = Stage1Config(**SETTINGS | {"validate_every": 2, "save_every": 6})
+    scores = iter([0.5, 0.9])
+    monkeypatch.setattr("training.stage1.validate", lambda *_, **__: {"score": next(scores)})
+    kept = {}
+
+    def draw(log, title):
+        if kept:
+            raise KeyboardInterrupt
+        kept.update({name: t.clone() for name, t in killed.model.state_dict().items()})
+
+    killed, resumed = tiny_backbone(), tiny_backbone()
+    with monkeypatch.context() as patch:
+        patch.setattr(CurveLog, "draw", draw)
+        with pytest.raises(KeyboardInterrupt):
+            train_stage1(killed, *split, config, tmp_path, progress=False)
+    scores = iter([0.2, 0.1])
+    result = train_stage1(resumed, *split, config, tmp_path, progress=False)
+    assert (result.steps, result.best_step, result.validation) == (6, 2, {"score": 0.5})
+    for name, tensor in resumed.model.state_dict().items():
+        assert torch.equal(tensor, kept[name]), name
+
+
 def test_lora_trains_both_towers_under_checkpointing_and_merges_exactly(split, tmp_path):
     pytest.importorskip("peft")
     train, held_out = split
@@ -217,6 +242,12 @@ def test_lora_trains_both_towers_under_checkpointing_and_merges_exactly(split, t
     assert not has_lora(backbone.model)
     assert backbone.state_dict().keys() == before.keys()
     assert not any(p.requires_grad for p in backbone.parameters())
+
+
+def test_an_older_torch_is_told_what_muon_needs(monkeypatch):
+    monkeypatch.delattr(torch.optim, "Muon", raising=False)
+    with pytest.raises(ConfigError, match="torch 2.9"):
+        build_optimizers(tiny_backbone(), kind="muon", learning_rate=1e-3, weight_decay=0.0)
 
 
 def test_lora_is_an_exact_identity_at_first_and_leaves_the_patch_embedding_alone():

@@ -30,7 +30,7 @@ def build_optimizers(
     trained in full.
 
     Raises:
-        ConfigError: another kind, or nothing to train.
+        ConfigError: another kind, nothing to train, or Muon with a torch before 2.9.
     """
     if kind not in ("adamw", "muon"):
         raise ConfigError(f"optimizer: expected adamw or muon, found {kind!r}")
@@ -49,6 +49,11 @@ def build_optimizers(
         raise ConfigError("nothing to train: every parameter is frozen")
     optimizers: dict[str, torch.optim.Optimizer] = {}
     if hidden:
+        if not hasattr(torch.optim, "Muon"):
+            raise ConfigError(
+                f"optimizer muon needs torch 2.9 or later, found {torch.__version__}: update torch "
+                "or take optimizer=adamw"
+            )
         optimizers["muon"] = torch.optim.Muon(
             hidden,
             lr=learning_rate,

@@ -12,7 +12,7 @@ import os
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from eliq.errors import TrainingError
 
@@ -55,10 +55,6 @@ class Placement:
         if last or not hasattr(wrapped, "no_sync"):
             return contextlib.nullcontext()
         return wrapped.no_sync()
-
-    def mean(self, values: Tensor) -> Tensor:
-        """Mean of a tensor over the processes."""
-        return values if self._accelerator is None else self._accelerator.reduce(values, "mean")
 
     def any(self, flag: bool) -> bool:
         """Whether any process says yes (a stop request may reach one of them only)."""

@@ -195,6 +195,12 @@ class RunState:
         restore_random_state(random_state, generators)
         return {**state["extra"], "step": state["step"]}
 
+    def forget_after(self, step: int) -> None:
+        """Removes checkpoints of later steps, which a run that resumes at `step` never took."""
+        for path in _complete_dirs(self.run_dir):
+            if int(_STEP_DIR.fullmatch(path.name)[1]) > step:
+                _remove(path)
+
     def _check_fingerprint(self, saved: Any, found: Path) -> None:
         differing = first_difference(saved, self.fingerprint)
         if differing is not None:
@@ -236,10 +242,14 @@ class RunState:
 
     def _prune(self) -> None:
         for path in _complete_dirs(self.run_dir)[: -self.keep]:
-            # The marker goes first, so that a kill in the middle leaves no half that looks whole.
-            with contextlib.suppress(FileNotFoundError):
-                (path / MARKER).unlink()
-            shutil.rmtree(path, ignore_errors=True)
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    # The marker goes first, so that a kill in the middle leaves no half that looks whole.
+    with contextlib.suppress(FileNotFoundError):
+        (path / MARKER).unlink()
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def _complete_dirs(run_dir: Path) -> list[Path]:

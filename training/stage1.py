@@ -127,7 +127,9 @@ def train_stage1(
     )
     saved_parts = {"modules": {"asking": asking}, "optimizers": optimizers}
     state = RunState(run_dir, fingerprint, keep=2, trainable_only=("asking",))
-    best_state = RunState(run_dir / "best", fingerprint, keep=1, trainable_only=("asking",))
+    # Two: a kill may come between saving the best and saving the run, and what it resumes with is
+    # then the one before.
+    best_state = RunState(run_dir / "best", fingerprint, keep=2, trainable_only=("asking",))
     curves = CurveLog(run_dir)
     resumed = state.load_latest(**saved_parts)
     progress_state: dict[str, Any] = {"best_score": -1.0, "best_step": 0, "validation": {}}
@@ -138,6 +140,7 @@ def train_stage1(
         log.info("stage 1 goes on from step %d of %d", first, num_steps)
     if placement.is_main:
         curves.truncate(first)
+        best_state.forget_after(first)
 
     ids = backbone.layout
     answer_ids = torch.tensor([ids.low_id, ids.high_id], device=placement.device)
@@ -189,17 +192,20 @@ def train_stage1(
                 learning_rate=config.learning_rate
                 * cosine_factor(step - 1, num_steps, config.warmup_share),
             )
+        improved = False
         if step % config.validate_every == 0 or step == num_steps:
             values = validate(asking, held_out, max_rows=config.max_validation_rows)
             progress_state["validation"] = values
-            if values["score"] >= progress_state["best_score"]:
+            improved = values["score"] >= progress_state["best_score"]
+            if improved:
                 progress_state.update(best_score=values["score"], best_step=step)
                 if placement.is_main and config.select == "best":
                     best_state.save(step, modules={"asking": asking}, extra=progress_state)
             if placement.is_main:
                 curves.append(step, validation=values)
                 curves.draw("stage 1: quality-aware instruction tuning")
-        if placement.is_main and (step % config.save_every == 0 or stopped or step == num_steps):
+        due = step % config.save_every == 0 or stopped or step == num_steps
+        if placement.is_main and (due or (improved and config.select == "best")):
             state.save(step, **saved_parts, extra=progress_state)
     bar.close()
     placement.wait()

@@ -79,7 +79,7 @@ def train_stage2(
     }
     parts = {"modules": {"head": head}, "optimizers": optimizers}
     state = RunState(run_dir, identity, keep=1)
-    best_state = RunState(run_dir / "best", identity, keep=1)
+    best_state = RunState(run_dir / "best", identity, keep=2)  # as in stage 1
     curves = CurveLog(run_dir)
     resumed = state.load_latest(**parts)
     track: dict[str, Any] = {"best_loss": None, "best_step": 0, "validation": {}, "bad": 0}
@@ -87,6 +87,7 @@ def train_stage2(
     if resumed is not None:
         step, track = resumed.pop("step"), resumed
     curves.truncate(step)
+    best_state.forget_after(step)
     wanted, stopped = config.num_steps, False
     bar = tqdm(total=wanted, initial=step, desc="stage 2", disable=None if progress else True)
     while step < wanted and track["bad"] < config.patience and not stopped:
@@ -107,16 +108,18 @@ def train_stage2(
         bar.update(1)
         curves.append(step, loss=float(loss.detach()), **values)
         stopped = stop is not None and stop.requested
+        improved = False
         if step % config.validate_every == 0 or step == wanted:
             track["validation"] = validate_head(head, held_out, config, device=device)
             curves.append(step, validation=track["validation"])
             now, best = track["validation"]["loss"], track["best_loss"]
             track["bad"] += 1
-            if best is None or now < best:
+            improved = best is None or now < best
+            if improved:
                 track.update(best_loss=now, best_step=step, bad=0)
                 best_state.save(step, modules={"head": head}, extra=track)
             bar.set_postfix(held_out_loss=f"{now:.3f}")
-        if step % config.save_every == 0 or stopped or step == wanted:
+        if step % config.save_every == 0 or stopped or improved or step == wanted:
             state.save(step, **parts, extra=track)
     bar.close()
     stopped = stopped and step < wanted
