@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 
 from eliq.backbone import Backbone
@@ -14,69 +11,22 @@ from eliq.checkpoint import Checkpoint
 from eliq.head import HeadConfig, ScoringHead
 from eliq.instructions import Instructions
 from eliq.patches import PatchConfig
+from training.tiny_backbone import CONTROL_TOKENS, tiny_config, tiny_tokenizer
 
-CONTROL_TOKENS = (
-    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>",
-    "<|image_pad|>", "<|video_pad|>",
-)  # fmt: skip
+__all__ = [
+    "CONTROL_TOKENS",
+    "INSTRUCTIONS",
+    "image",
+    "tiny_backbone",
+    "tiny_checkpoint",
+    "tiny_config",
+    "tiny_head",
+    "tiny_tokenizer",
+]
+
 INSTRUCTIONS = Instructions(
     technical="technical?", aesthetic="aesthetic?", alignment='shows "{prompt}"?'
 )
-
-
-def tiny_tokenizer() -> Tokenizer:
-    """Bytes, the words low and high, and Qwen's control tokens as added tokens."""
-    vocabulary = {symbol: i for i, symbol in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
-    merges = [("l", "o"), ("lo", "w"), ("h", "i"), ("hi", "g"), ("hig", "h")]
-    for left, right in merges:
-        vocabulary[left + right] = len(vocabulary)
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([AddedToken(word, special=True) for word in CONTROL_TOKENS])
-    return tokenizer
-
-
-def tiny_config(tokenizer: Tokenizer | None = None, *, hidden_size: int = 32) -> dict[str, Any]:
-    """A transformers config of Qwen3-VL: two layers in each tower."""
-    tokenizer = tokenizer or tiny_tokenizer()
-    return {
-        "model_type": "qwen3_vl",
-        "text_config": {
-            "vocab_size": 288,
-            "hidden_size": hidden_size,
-            "intermediate_size": 64,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "num_key_value_heads": 1,
-            "head_dim": 16,
-            "max_position_embeddings": 4096,
-            "tie_word_embeddings": True,  # transformers 4.57 asks the text config
-            "rope_theta": 10000.0,
-            "rope_scaling": {
-                "rope_type": "default",
-                "mrope_section": [4, 2, 2],
-                "mrope_interleaved": True,
-            },
-        },
-        "vision_config": {
-            "depth": 2,
-            "hidden_size": 32,
-            "intermediate_size": 64,
-            "num_heads": 2,
-            "out_hidden_size": hidden_size,
-            "deepstack_visual_indexes": [0],
-            "num_position_embeddings": 64,
-            "patch_size": 16,
-            "spatial_merge_size": 2,
-            "temporal_patch_size": 2,
-        },
-        "image_token_id": tokenizer.token_to_id("<|image_pad|>"),
-        "video_token_id": tokenizer.token_to_id("<|video_pad|>"),
-        "vision_start_token_id": tokenizer.token_to_id("<|vision_start|>"),
-        "vision_end_token_id": tokenizer.token_to_id("<|vision_end|>"),
-        "tie_word_embeddings": True,
-    }
 
 
 def tiny_backbone(*, seed: int = 0, max_prompt_tokens: int = 64) -> Backbone:

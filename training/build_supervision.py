@@ -17,11 +17,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from eliq.errors import EliqError
 from eliq.supervision import SupervisionConfig, build_supervision, check_matched
+
+from .smoke_pictures import write_smoke_pictures
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.smoke:
             with tempfile.TemporaryDirectory() as folder:
-                _write_smoke_images(Path(folder))
+                write_smoke_pictures(Path(folder))
                 options.num_tuples, options.num_ladders = 6, 2
                 result = _build(folder, Path(folder, "set"), options)
         elif options.images is None or options.out is None:
@@ -106,22 +105,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--verbose", action="store_true", help="name every image left out")
     parser.add_argument("--smoke", action="store_true", help="a tiny set of its own pictures")
     return parser
-
-
-def _write_smoke_images(folder: Path) -> None:
-    """Three pictures of coloured rectangles on gradients, and their prompts."""
-    rng = np.random.default_rng(0)
-    lines = []
-    for number, colour in enumerate(("red", "green", "blue")):
-        ramp = np.linspace(60, 200, 96, dtype=np.float32)
-        image = np.stack([ramp[:, None] + 0 * ramp, 0 * ramp[:, None] + ramp, ramp[:, None] + ramp])
-        image = image.transpose(1, 2, 0) * (1, 1, 0.5) + rng.normal(0, 2, (96, 96, 3))
-        image[24:72, 24:72] = 30
-        image[24:72, 24:72, number] = 220
-        pixels = np.clip(image, 0, 255).astype(np.uint8)
-        Image.fromarray(pixels).save(folder / f"{number}.png")
-        lines.append(json.dumps({"path": f"{number}.png", "prompt": f"a {colour} box in a garage"}))
-    (folder / "prompts.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

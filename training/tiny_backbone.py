@@ -14,17 +14,19 @@ from eliq.backbone import Backbone
 from eliq.instructions import Instructions
 from eliq.patches import PatchConfig
 
-__all__ = ["tiny_backbone"]
+__all__ = ["CONTROL_TOKENS", "tiny_backbone", "tiny_config", "tiny_tokenizer"]
 
-_CONTROL = ("endoftext", "im_start", "im_end", "vision_start", "vision_end", "image_pad",
-            "video_pad")  # fmt: skip
+CONTROL_TOKENS = (
+    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>",
+    "<|image_pad|>", "<|video_pad|>",
+)  # fmt: skip
 
 
 def tiny_backbone(*, seed: int = 0, hidden_size: int = 32) -> Backbone:
     """Random weights, with the second frame of log-gradients that the embedded critic has."""
-    tokenizer = _byte_tokenizer()
+    tokenizer = tiny_tokenizer()
     backbone = Backbone.from_config(
-        _config(tokenizer, hidden_size),
+        tiny_config(tokenizer, hidden_size=hidden_size),
         tokenizer,
         instructions=Instructions("technical?", "aesthetic?", 'shows "{prompt}"?'),
         patches=PatchConfig(min_pixels=64 * 64, max_pixels=128 * 128, second_frame="log_gradient"),
@@ -39,7 +41,7 @@ def tiny_backbone(*, seed: int = 0, hidden_size: int = 32) -> Backbone:
     return backbone
 
 
-def _byte_tokenizer() -> Tokenizer:
+def tiny_tokenizer() -> Tokenizer:
     """Bytes, the words low and high, and Qwen's control tokens as added tokens."""
     words = {symbol: i for i, symbol in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
     merges = [("l", "o"), ("lo", "w"), ("h", "i"), ("hi", "g"), ("hig", "h")]
@@ -47,11 +49,14 @@ def _byte_tokenizer() -> Tokenizer:
     tokenizer = Tokenizer(models.BPE(vocab=words, merges=merges))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([AddedToken(f"<|{name}|>", special=True) for name in _CONTROL])
+    tokenizer.add_special_tokens([AddedToken(word, special=True) for word in CONTROL_TOKENS])
     return tokenizer
 
 
-def _config(tokenizer: Tokenizer, hidden_size: int) -> dict[str, Any]:
+def tiny_config(tokenizer: Tokenizer | None = None, *, hidden_size: int = 32) -> dict[str, Any]:
+    """A transformers config of Qwen3-VL: two layers in each tower."""
+    tokenizer = tokenizer or tiny_tokenizer()
+
     def token(name: str) -> int:
         return tokenizer.token_to_id(f"<|{name}|>")
 
@@ -66,6 +71,7 @@ def _config(tokenizer: Tokenizer, hidden_size: int) -> dict[str, Any]:
             "num_key_value_heads": 1,
             "head_dim": 16,
             "max_position_embeddings": 4096,
+            "tie_word_embeddings": True,  # transformers 4.57 asks the text config
             "rope_theta": 10000.0,
             "rope_scaling": {
                 "rope_type": "default",
