@@ -17,6 +17,7 @@ from eliq.checkpoint import (
     embedded_checkpoint_dir,
     fingerprint,
     load_checkpoint,
+    locate_checkpoint,
     save_checkpoint,
 )
 from eliq.checkpoint import save as save_module
@@ -227,6 +228,37 @@ def test_a_critic_from_the_hub_cache(hub_cache, tiny_checkpoint_dir, tiny_checkp
         loaded = load_checkpoint(source)
         assert_equal_states(tiny_checkpoint.head, loaded.head)
     assert_equal_states(tiny_checkpoint.head, load_checkpoint("tiny/critic", revision=COMMIT).head)
+
+
+@pytest.mark.parametrize("is_sound", [True, False])
+def test_the_config_is_checked_before_weights_are_fetched(
+    hub_cache, tiny_checkpoint_dir, tmp_path, monkeypatch, is_sound
+):
+    published = Path(shutil.copytree(tiny_checkpoint_dir, tmp_path / "published"))
+    shutil.copy(published / "model.safetensors", published / "model-00001-of-00002.safetensors")
+    config = json.loads((published / "config.json").read_text())
+    config |= {} if is_sound else {"format_version": 9}
+    (published / "config.json").write_text(json.dumps(config))
+    asked = []
+
+    def fetch(hub_id, *, revision, allow_patterns, local_files_only):
+        asked.append((revision, set(allow_patterns)))
+        snapshot = hub_cache / "models--tiny--critic" / "snapshots" / COMMIT
+        snapshot.mkdir(parents=True, exist_ok=True)
+        for path in published.iterdir():
+            if any(path.match(pattern) for pattern in allow_patterns):
+                shutil.copy(path, snapshot / path.name)
+        return str(snapshot)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
+    if is_sound:
+        directory = locate_checkpoint("tiny/critic", revision="main")
+        assert names(directory) == FILES  # not the shards that the config does not name
+        assert asked == [("main", {"config.json"}), (COMMIT, FILES)]
+    else:
+        with pytest.raises(CheckpointError, match="format_version"):
+            locate_checkpoint("tiny/critic", revision="main")
+        assert asked == [("main", {"config.json"})]
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,9 @@ from ..errors import CheckpointError, ConfigError
 from ..head import HeadConfig, ScoringHead
 from ..instructions import Instructions
 from ..patches import PatchConfig
-from .config import CONFIG_NAME, TOKENIZER_NAME, read_config
+from .config import CARD_NAME, CONFIG_NAME, TOKENIZER_NAME, read_config
 from .critic import Checkpoint, HubWeights
-from .location import BACKBONE_FILES, CRITIC_FILES, allowed_root, resolve_directory
+from .location import BACKBONE_FILES, CRITIC_CONFIG, allowed_root, resolve_directory
 from .safetensors_checks import contained_file, read_json, refuse_pickles
 from .tensors import (
     Adapter,
@@ -58,12 +58,22 @@ def locate_checkpoint(
 ) -> Path:
     """Directory of a critic: the embedded one (None), a directory, or a hub id (downloaded).
 
+    Of a hub id the configuration comes first; only when it is sound, the files that it names.
+
     Raises:
-        CheckpointError: there is none, in one line that says what was looked for and where.
+        CheckpointError: there is none, in one line that says what was looked for and where; or
+            the configuration on the hub is refused.
     """
     if source is None:
         return embedded_checkpoint_dir()
-    return resolve_directory(source, what="a critic", files=CRITIC_FILES, revision=revision)
+    first = resolve_directory(source, what="a critic", files=CRITIC_CONFIG, revision=revision)
+    if Path(source).expanduser().is_dir():
+        return first
+    files = (CONFIG_NAME, TOKENIZER_NAME, CARD_NAME, *read_config(first).weight_files)
+    # By the commit that was found, whatever the branch says by now.
+    return resolve_directory(
+        source, what="a critic", files=files, revision=first.name, hub_only=True
+    )
 
 
 def load_checkpoint(

@@ -14,15 +14,17 @@ from pathlib import Path
 
 from ..errors import CheckpointError, EliqError
 
-__all__ = ["BACKBONE_FILES", "CRITIC_FILES", "allowed_root", "is_hub_id", "resolve_directory"]
+__all__ = ["BACKBONE_FILES", "CRITIC_CONFIG", "allowed_root", "is_hub_id", "resolve_directory"]
 
-CRITIC_FILES = ("config.json", "model*.safetensors", "tokenizer.json", "README.md")
+# Asked for before anything else; what more a critic needs, this file says.
+CRITIC_CONFIG = ("config.json",)
 BACKBONE_FILES = (
     "config.json",
     "generation_config.json",
     "*.safetensors",
     "model.safetensors.index.json",
     "preprocessor_config.json",
+    "processor_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
 )
