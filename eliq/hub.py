@@ -54,7 +54,7 @@ def load_hub_model(
     except (OSError, ValueError) as error:
         raise BackboneError(_missing(model_id, "weights", local_files_only)) from error
     tokenizer = Tokenizer.from_file(str(_file(model_id, "tokenizer.json", common)))
-    mean, std = _mean_and_std(_file(model_id, "preprocessor_config.json", common))
+    mean, std = _mean_and_std(model_id, common)
     return model, tokenizer, mean, std
 
 
@@ -99,8 +99,24 @@ def _file(model_id: str, name: str, common: dict[str, Any]) -> Path:
         raise BackboneError(_missing(model_id, name, common["local_files_only"])) from error
 
 
-def _mean_and_std(path: Path) -> tuple[Triple, Triple]:
-    data = json.loads(path.read_text(encoding="utf-8"))
-    mean = data.get("image_mean", [0.5, 0.5, 0.5])
-    std = data.get("image_std", [0.5, 0.5, 0.5])
-    return (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
+def _mean_and_std(model_id: str, common: dict[str, Any]) -> tuple[Triple, Triple]:
+    try:
+        path = _file(model_id, "preprocessor_config.json", common)
+    except BackboneError as error:
+        # A processor that transformers 5 has saved keeps that of its images in a file with others.
+        try:
+            path = _file(model_id, "processor_config.json", common)
+        except BackboneError:
+            raise error from None
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        data = data.get("image_processor", data)
+        mean, std = (
+            tuple(float(value) for value in data.get(name, (0.5, 0.5, 0.5)))
+            for name in ("image_mean", "image_std")
+        )
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise BackboneError(
+            f"{path} must be a JSON table with image_mean and image_std, but is not: get it again"
+        ) from error
+    return mean, std

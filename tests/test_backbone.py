@@ -117,6 +117,21 @@ def test_from_pretrained_reads_the_hub_layout(tmp_path):
     )
 
 
+def test_preprocessing_in_the_file_of_transformers_5(tmp_path):
+    backbone = tiny_backbone()
+    backbone.model.save_pretrained(tmp_path)
+    backbone.tokenizer.save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(BackboneError, match="preprocessor_config"):
+        Backbone.from_pretrained(str(tmp_path), instructions=INSTRUCTIONS)
+    path = tmp_path / "processor_config.json"
+    path.write_text('{"image_processor": {"image_mean": [0.4, 0.5, 0.6], "image_std": [1, 1, 1]}}')
+    loaded = Backbone.from_pretrained(str(tmp_path), instructions=INSTRUCTIONS)
+    assert loaded.patches.mean == (0.4, 0.5, 0.6) and loaded.patches.std == (1.0, 1.0, 1.0)
+    path.write_text('{"image_processor": 3}')
+    with pytest.raises(BackboneError, match="image_mean"):
+        Backbone.from_pretrained(str(tmp_path), instructions=INSTRUCTIONS)
+
+
 def test_missing_backbone_is_one_clear_line(tmp_path):
     with pytest.raises(BackboneError, match="offline.*hf download") as caught:
         Backbone.from_pretrained("nobody/no-such-model", local_files_only=True)
