@@ -185,12 +185,20 @@ def interleaved_seconds(
 
     In turns, so that a machine that slows down half-way slows all of them.
     """
+    import torch
+
+    def finished() -> float:
+        # A GPU is only told what to do when a call returns.
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(repeats):
         for name, function in functions.items():
-            start = time.perf_counter()
+            start = finished()
             function()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(finished() - start)
     return seconds
 
 
