@@ -21,10 +21,11 @@ from PIL import Image
 
 import eliq
 from eliq.cli import main
-from eliq.cli.output import JsonWriter, printable
+from eliq.cli.output import JsonWriter
 from eliq.errors import CheckpointError
 from eliq.images import load_image
 from eliq.scores import Scores
+from eliq.shown_text import one_line, printable
 
 ROOT = Path(__file__).resolve().parents[1]
 EMBEDDED = ROOT / "eliq" / "embedded" / "model.safetensors"
@@ -293,7 +294,8 @@ def test_file_names_cannot_steer_the_terminal(capsys, scorer, tmp_path):
         code, out, err = run(capsys, "score", path, "--format", form)
         assert code == 0 and "\x1b" not in out + err
     assert json.loads(out)["path"] == str(path)
-    assert printable("a\u202eb\x07") == "ab\ufffd"
+    assert printable("a\u202eb\x07  c") == "ab\ufffd  c"
+    assert one_line(" a\r\n\u2028b\t c\x1b[1m ") == "a b c\ufffd[1m"
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "eliq"
 
 FLOORS = {
-    "errors": 0, "scores": 0,
+    "errors": 0, "scores": 0, "shown_text": 0,
     "images": 1, "prompts": 1, "patches": 1, "instructions": 1,
     "losses": 1, "calibration": 1, "correlation": 1,
     "image_checks": 1, "image_decoding": 1,

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .output import emit, printable
+from ..shown_text import printable
+from .output import emit
 
 __all__ = ["checkpoint_facts", "show_info"]
 

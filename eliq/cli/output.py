@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
+
+from ..shown_text import printable
 
 __all__ = [
     "HumanWriter",
@@ -20,7 +21,6 @@ __all__ = [
     "RowWriter",
     "emit",
     "message",
-    "printable",
 ]
 
 _BAR_CELLS = 10
@@ -59,18 +59,6 @@ def message(text: str) -> None:
     """One line to the user, on standard error."""
     sys.stderr.write(f"eliq: {printable(text)}\n")
     sys.stderr.flush()
-
-
-def printable(text: str) -> str:
-    """``text`` without control characters: a file name must not steer the terminal."""
-    clean = "".join(
-        "\ufffd" if unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") else char
-        for char in text
-    )
-    return "".join(char for char in clean if char not in _BIDI_CONTROLS)
-
-
-_BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 class JsonWriter:

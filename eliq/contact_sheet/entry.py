@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
 from ..errors import ImageError
+from ..shown_text import one_line
 
-__all__ = ["SheetEntry", "load_thumbnail", "one_line"]
+__all__ = ["SheetEntry", "load_thumbnail"]
 
 
 @dataclass(frozen=True)
@@ -37,17 +37,6 @@ class SheetEntry:
     def name(self) -> str:
         """The file's name, fit to be shown."""
         return one_line(Path(self.path).name)
-
-
-def one_line(text: str) -> str:
-    """``text`` without line breaks, control characters, bidi controls and lone surrogates."""
-    kept = (
-        " " if unicodedata.category(char) in ("Cc", "Zl", "Zp") else char
-        for char in text
-        if unicodedata.category(char) != "Cs" and not ("\u202a" <= char <= "\u202e")
-        and not ("\u2066" <= char <= "\u2069")
-    )  # fmt: skip
-    return " ".join("".join(kept).split())
 
 
 def load_thumbnail(entry: SheetEntry, width_px: int, height_px: int) -> Image.Image | None:

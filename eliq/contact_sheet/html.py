@@ -11,7 +11,8 @@ import io
 from collections.abc import Sequence
 from html import escape
 
-from .entry import SheetEntry, load_thumbnail, one_line
+from ..shown_text import one_line
+from .entry import SheetEntry, load_thumbnail
 
 __all__ = ["html_sheet"]
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
 
-from .entry import SheetEntry, load_thumbnail, one_line
+from ..shown_text import one_line
+from .entry import SheetEntry, load_thumbnail
 from .text import Lettering
 
 __all__ = ["draw_sheet"]
