@@ -2,6 +2,7 @@
 
     python -m training.embedded.build --out runs/embedded            # then look at the figures
     python -m training.embedded.build --out runs/embedded --install  # and ship it: eliq/embedded/
+    python -m training.embedded.build --out /tmp/smoke --smoke       # every step once, a minute
 
 Steps: pretrain the backbone on rendered images, render positives, build a supervision set from
 them, and then the same stages 1 and 2, calibration and export as any critic
@@ -18,6 +19,7 @@ import json
 import logging
 import shutil
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -33,6 +35,7 @@ from ..stage2_config import Stage2Config
 from .model import make_backbone
 from .positives import render_positives
 from .pretrain import (
+    NUM_STEPS,
     PretrainConfig,
     fingerprint_of,
     make_optimizers,
@@ -41,28 +44,27 @@ from .pretrain import (
     pretrain,
 )
 
-__all__ = ["EMBEDDED_STAGE1", "EMBEDDED_STAGE2", "load_pretrained"]
+__all__ = ["EMBEDDED_STAGE1", "EMBEDDED_STAGE2", "Scale", "build", "install", "load_pretrained"]
 
 log = logging.getLogger("eliq")
 
 EMBEDDED_DIR = Path(__file__).parents[2] / "eliq" / "embedded"
 CARD = Path(__file__).with_name("model_card.md")
-NUM_POSITIVES = 1800
 # A short, gentle tuning: the pretraining has seen far more ladders than this set holds, and what
 # it learnt of prompts must not be lost to half-shuffled negatives.
 EMBEDDED_STAGE1 = Stage1Config(
-    num_steps=160,
+    num_steps=120,
     tuning="full",
     optimizer="muon",
     learning_rate=2e-4,
     adamw_learning_rate=2e-4,
-    tuples_per_forward=8,
-    ladders_per_forward=6,
+    tuples_per_forward=4,
+    ladders_per_forward=3,
     grad_accumulation=1,
     gradient_checkpointing=False,
     validate_every=40,
     save_every=40,
-    max_validation_rows=120,
+    max_validation_rows=60,
 )
 EMBEDDED_STAGE2 = Stage2Config(
     num_steps=3000,
@@ -76,6 +78,21 @@ EMBEDDED_STAGE2 = Stage2Config(
 )
 
 
+@dataclass(frozen=True)
+class Scale:
+    """How much of everything; the defaults are those of the critic that is shipped."""
+
+    pretraining_steps: int = NUM_STEPS
+    check_every: int = 400
+    num_positives: int = 1800
+    stage1_steps: int = EMBEDDED_STAGE1.num_steps
+    stage2_steps: int = EMBEDDED_STAGE2.num_steps
+    held_out_share: float = 0.1
+
+
+SMOKE = Scale(2, 2, 6, 2, 20, 0.34)
+
+
 def load_pretrained(run_dir: Path, config: PretrainConfig) -> Backbone:
     """The pretrained backbone of a finished run, its helper heads dropped.
 
@@ -85,72 +102,95 @@ def load_pretrained(run_dir: Path, config: PretrainConfig) -> Backbone:
     backbone = make_backbone(make_tokenizer(), seed=config.seed)
     model = new_model(backbone)
     state = RunState(run_dir, fingerprint_of(config))
+    # A run checkpoint is read whole or not at all, its optimizers too.
     optimizers = make_optimizers(model, config)
     if state.load_latest(modules={"model": model}, optimizers=optimizers) is None:
         raise TrainingError(f"{run_dir} must hold a pretraining, but holds none: run pretrain")
     return backbone.eval()
 
 
-def build(out: Path, *, steps: int, seed: int, stop: StopRequest) -> dict:
+def build(out: Path, *, scale: Scale, seed: int, stop: StopRequest) -> dict:
     """All steps; returns what was measured on the held-out side."""
     config = PretrainConfig(seed=seed)
-    pretrain(out / "pretrain", config, num_steps=steps, stop=stop)
+    pretrain(
+        out / "pretrain",
+        config,
+        num_steps=scale.pretraining_steps,
+        check_every=scale.check_every,
+        stop=stop,
+    )
     if stop.requested:
         raise Stopped
     backbone = load_pretrained(out / "pretrain", config)
-    positives = render_positives(out / "positives", NUM_POSITIVES)
+    positives = render_positives(out / "positives", scale.num_positives)
     build_supervision(
         positives,
         out / "set",
-        SupervisionConfig(num_tuples=NUM_POSITIVES, num_ladders=NUM_POSITIVES, seed=seed + 1),
+        SupervisionConfig(
+            num_tuples=scale.num_positives, num_ladders=scale.num_positives, seed=seed + 1
+        ),
     )
-    card = CARD.read_text(encoding="utf-8") if CARD.is_file() else None
     report = train_critic(
         out / "set",
         out,
         backbone=backbone,
-        stage1=EMBEDDED_STAGE1,
-        stage2=EMBEDDED_STAGE2,
+        stage1=replace(EMBEDDED_STAGE1, num_steps=scale.stage1_steps, seed=seed),
+        stage2=replace(EMBEDDED_STAGE2, num_steps=scale.stage2_steps, seed=seed),
         supervision=SupervisionConfig(),
+        held_out_share=scale.held_out_share,
         storage_dtype=torch.bfloat16,
         facts={
             "name": "ELIQ embedded critic",
             "licence": "Apache-2.0",
-            "pretraining": {"steps": steps, "seed": seed, "images": "rendered, see README.md"},
+            "pretraining": {
+                "steps": scale.pretraining_steps,
+                "seed": seed,
+                "images": "rendered, see README.md",
+            },
         },
         stop=stop,
     )
-    if card:
-        (out / "critic" / "README.md").write_text(card, encoding="utf-8")
+    card = out / "critic" / "README.md"
+    card.write_text(CARD.read_text(encoding="utf-8"), encoding="utf-8")
     return report
 
 
-def install(critic: Path) -> None:
-    """Put a finished checkpoint in the place of the shipped one."""
-    for path in critic.iterdir():
-        if path.is_file():
-            shutil.copyfile(path, EMBEDDED_DIR / path.name)
+def install(critic: Path, target: Path = EMBEDDED_DIR) -> None:
+    """Put a finished checkpoint in the place of the shipped one, whole or not at all.
+
+    The card is written by hand from the benchmarks' output, so it must be renewed afterwards.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    new, old = target.with_name(".embedded.new"), target.with_name(".embedded.old")
+    for leftover in (new, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    shutil.copytree(critic, new)
+    if target.exists():
+        target.rename(old)
+    new.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--out", type=Path, default=Path("runs/embedded"))
-    parser.add_argument("--steps", type=int, default=5000, help="of the pretraining")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--install", action="store_true", help="replace eliq/embedded/")
+    parser.add_argument("--smoke", action="store_true", help="every step once, in a minute")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
     torch.set_num_threads(args.threads)
     try:
         with StopRequest() as stop:
             try:
-                report = build(args.out, steps=args.steps, seed=args.seed, stop=stop)
+                scale = SMOKE if args.smoke else Scale()
+                report = build(args.out, scale=scale, seed=args.seed, stop=stop)
             except Stopped:
                 log.warning("stopped and saved; the same command goes on from here")
                 return stop.exit_code or 1
-        if args.install:
+        if args.install and not args.smoke:
             install(args.out / "critic")
     except (EliqError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")

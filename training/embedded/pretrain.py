@@ -37,6 +37,8 @@ from .selection import select_alignment, select_ladders
 
 log = logging.getLogger("eliq")
 
+# Of the critic that is shipped.
+NUM_STEPS = 3600
 # (start, objects, backgrounds, groups, relations, share of ladder batches, px)
 LEVELS = (
     Level(0.00, 25, 9, 1, False, 0.15),
@@ -228,9 +230,9 @@ def main(argv: list[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--out", type=Path, default=Path("runs/embedded/pretrain"))
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=NUM_STEPS)
     parser.add_argument("--workers", type=int, default=1, help="processes that render")
-    parser.add_argument("--threads", type=int, default=2, help="threads that train")
+    parser.add_argument("--threads", type=int, default=2, help="that train")
     parser.add_argument("--check-every", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
