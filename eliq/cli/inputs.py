@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -11,16 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ImageError, PromptError
+from ..prompt_lists import LIST_SUFFIXES, read_prompt_list
 
 __all__ = ["IMAGE_SUFFIXES", "Item", "find_images", "pair_prompts", "read_prompts"]
 
 IMAGE_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".ppm",
 )  # fmt: skip
-
-# The second name of each is what Hugging Face's imagefolder metadata calls it.
-_PATH_KEYS = ("path", "file_name")
-_PROMPT_KEYS = ("prompt", "text")
 
 
 @dataclass(frozen=True)
@@ -73,53 +68,21 @@ def read_prompts(prompts_path: str) -> list[tuple[str | None, str | None]]:
         PromptError: an unknown suffix, a file that cannot be read, or a row without a path.
     """
     suffix = Path(prompts_path).suffix.lower()
-    if suffix not in (".jsonl", ".csv", ".txt"):
+    if suffix in LIST_SUFFIXES:
+        folder = Path(prompts_path).parent
+        rows = read_prompt_list(prompts_path)
+        return [(os.path.join(folder, row.path), row.prompt) for row in rows]
+    if suffix != ".txt":
         raise PromptError(f"{prompts_path}: expected a .jsonl, .csv or .txt file of prompts")
     try:
-        with open(prompts_path, encoding="utf-8-sig", newline="") as file:
-            if suffix == ".txt":
-                return [(None, line.strip() or None) for line in file.read().splitlines()]
-            rows = _csv_rows(file) if suffix == ".csv" else _jsonl_rows(file)
-            folder = Path(prompts_path).parent
-            return [_prompt_row(row, number, prompts_path, folder) for number, row in rows]
+        lines = Path(prompts_path).read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise PromptError(
             f"{prompts_path}: {(error.strerror or 'cannot be read').lower()}"
         ) from error
     except UnicodeDecodeError as error:
         raise PromptError(f"{prompts_path}: expected UTF-8 text") from error
-    except csv.Error as error:
-        raise PromptError(f"{prompts_path}: expected a CSV table, {error}") from error
-
-
-def _csv_rows(file: Iterable[str]) -> Iterable[tuple[int, object]]:
-    reader = csv.DictReader(file)
-    for row in reader:
-        yield reader.line_num, row
-
-
-def _jsonl_rows(file: Iterable[str]) -> Iterable[tuple[int, object]]:
-    for number, line in enumerate(file, start=1):
-        if line.strip():
-            try:
-                yield number, json.loads(line)
-            except (ValueError, RecursionError):
-                yield number, None
-
-
-def _prompt_row(
-    row: object, number: int, prompts_path: str, folder: Path
-) -> tuple[str | None, str | None]:
-    where = f"{prompts_path}, line {number}"
-    if not isinstance(row, dict):
-        raise PromptError(f"{where}: expected an object with {_PATH_KEYS[0]} and {_PROMPT_KEYS[0]}")
-    path = next((row[key] for key in _PATH_KEYS if row.get(key)), None)
-    prompt = next((row[key] for key in _PROMPT_KEYS if row.get(key) is not None), None)
-    if not isinstance(path, str):
-        raise PromptError(f'{where}: expected the image\'s "path", found {path!r}')
-    if prompt is not None and not isinstance(prompt, str):
-        raise PromptError(f'{where}: expected "prompt" to be text, found {type(prompt).__name__}')
-    return os.path.join(folder, path), prompt
+    return [(None, line.strip() or None) for line in lines]
 
 
 def pair_prompts(

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import SupervisionError
+from ..errors import PromptError, SupervisionError
+from ..prompt_lists import read_prompt_list
 from ..prompts import clean_prompt
 
 __all__ = ["IMAGE_SUFFIXES", "Source", "read_sources"]
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 _LISTS = ("prompts.jsonl", "prompts.csv", "metadata.jsonl", "metadata.csv")
-# The second name of each is what Hugging Face's imagefolder metadata calls it.
-_PATH_KEYS = ("path", "file_name")
-_PROMPT_KEYS = ("prompt", "text")
 
 
 @dataclass(frozen=True)
@@ -74,42 +70,17 @@ def _with_text_files(folder: Path) -> Iterator[tuple[str, str]]:
             yield relative.as_posix(), " ".join(prompt.split())
 
 
-def _listed(path: Path) -> list[tuple[str, str]]:
+def _listed(list_path: Path) -> list[tuple[str, str]]:
     pairs: dict[str, str] = {}
-    rows = _csv_rows(path) if path.suffix.lower() == ".csv" else _json_rows(path)
-    for number, row in rows:
-        name = next((row[key] for key in _PATH_KEYS if row.get(key)), None)
-        prompt = next((row[key] for key in _PROMPT_KEYS if row.get(key) is not None), "")
-        where = f"{path}, line {number}"
-        if not isinstance(name, str) or not isinstance(prompt, str):
-            raise SupervisionError(f'{where}: expected {{"path": "a.png", "prompt": "a red fox"}}')
+    try:
+        rows = read_prompt_list(list_path)
+    except PromptError as error:
+        raise SupervisionError(str(error)) from None
+    for where, name, prompt in rows:
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise SupervisionError(f"{where}: paths must stay inside the folder, found {name!r}")
         name = Path(name).as_posix()
         if name in pairs:
             raise SupervisionError(f"{where}: {name!r} occurs twice")
-        pairs[name] = prompt
+        pairs[name] = prompt or ""
     return list(pairs.items())
-
-
-def _json_rows(path: Path) -> Iterator[tuple[int, dict]]:
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError:
-            raise SupervisionError(f"{path}, line {number}: not JSON") from None
-        if not isinstance(row, dict):
-            raise SupervisionError(f"{path}, line {number}: not a JSON object")
-        yield number, row
-
-
-def _csv_rows(path: Path) -> Iterator[tuple[int, dict]]:
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        try:
-            for row in reader:
-                yield reader.line_num, row
-        except (csv.Error, UnicodeDecodeError):
-            raise SupervisionError(f"{path}, line {reader.line_num + 1}: not CSV") from None
