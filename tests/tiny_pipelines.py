@@ -1,0 +1,215 @@
+"""Tiny random pipelines of diffusers, built from configs: no download, a fraction of a second each.
+
+    pipe, call_kwargs = TINY_PIPELINES["sdxl"]()
+    images = pipe("a red fox", **call_kwargs, output_type="pt").images
+
+Every pipeline reads plain prompts: tokenizers are bytes, text encoders have two layers. Latents are
+8 x 8 for the default image of 64 x 64 pixels, and 2 x 2 where the autoencoder shrinks by 32.
+`call_kwargs` holds what the defaults of the class would make slow (steps, lengths of prompts).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from torch import nn
+
+SIZE_PX = 64
+NUM_STEPS = 4
+SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
+VOCAB_SIZE = 256 + len(SPECIAL)
+PAD, BOS, EOS = 256, 257, 258
+
+
+def byte_tokenizer(max_length: int = 77, *, bos: bool = True) -> Any:
+    """A fast tokenizer whose tokens are bytes, ending in <eos>, padded with <pad>."""
+    from transformers import PreTrainedTokenizerFast
+
+    symbols = (*sorted(pre_tokenizers.ByteLevel.alphabet()), *SPECIAL)
+    tokenizer = Tokenizer(models.BPE(vocab={s: i for i, s in enumerate(symbols)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<bos> $A <eos>" if bos else "$A <eos>",
+        special_tokens=[("<bos>", BOS), ("<eos>", EOS)],
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        model_max_length=max_length,
+        pad_token="<pad>",
+        bos_token="<bos>",
+        eos_token="<eos>",
+        unk_token="<unk>",
+    )
+
+
+def randomised(module: nn.Module, seed: int) -> nn.Module:
+    """Weights large enough that another seed, prompt or step gives a clearly other image."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.ndim > 1:
+                fan_in = parameter[0].numel()
+                parameter.normal_(0, fan_in**-0.5, generator=generator)
+    return module.eval().requires_grad_(False)
+
+
+def clip_text(*, projection: int | None = None, seed: int = 1) -> nn.Module:
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+    config = CLIPTextConfig(
+        vocab_size=VOCAB_SIZE, hidden_size=32, intermediate_size=37, num_hidden_layers=3,
+        num_attention_heads=4, projection_dim=projection or 32,
+        pad_token_id=PAD, bos_token_id=BOS, eos_token_id=EOS,
+    )  # fmt: skip
+    kind = CLIPTextModelWithProjection if projection else CLIPTextModel
+    return randomised(kind(config), seed)
+
+
+def t5_text(*, hidden: int = 32, seed: int = 2) -> nn.Module:
+    from transformers import T5Config, T5EncoderModel
+
+    config = T5Config(
+        vocab_size=VOCAB_SIZE, d_model=hidden, d_kv=8, d_ff=37, num_layers=2, num_heads=4,
+        pad_token_id=PAD, eos_token_id=EOS,
+    )  # fmt: skip
+    return randomised(T5EncoderModel(config), seed)
+
+
+def kl_vae(channels: int, *, seed: int = 3, **config: Any) -> nn.Module:
+    """An AutoencoderKL that shrinks by 8, as the real ones do."""
+    from diffusers import AutoencoderKL
+
+    vae = AutoencoderKL(
+        block_out_channels=(4, 4, 8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        latent_channels=channels,
+        norm_num_groups=4,
+        layers_per_block=1,
+        sample_size=SIZE_PX,
+        **config,
+    )
+    return randomised(vae, seed)
+
+
+def flow_scheduler(**config: Any) -> Any:
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    return FlowMatchEulerDiscreteScheduler(**config)
+
+
+def built(pipe: Any, **call_kwargs: Any) -> tuple[Any, dict[str, Any]]:
+    """The pipeline, silent, and how to call it."""
+    pipe.set_progress_bar_config(disable=True)
+    size = {"height": SIZE_PX, "width": SIZE_PX}
+    return pipe, {**size, "num_inference_steps": NUM_STEPS, **call_kwargs}
+
+
+def sd15() -> tuple[Any, dict[str, Any]]:
+    from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+
+    unet = UNet2DConditionModel(
+        block_out_channels=(8, 16), layers_per_block=1, sample_size=8, norm_num_groups=4,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=32, attention_head_dim=4,
+    )  # fmt: skip
+    scheduler = DDIMScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
+        clip_sample=False, set_alpha_to_one=False, steps_offset=1,
+    )  # fmt: skip
+    return built(
+        StableDiffusionPipeline(
+            vae=kl_vae(4),
+            text_encoder=clip_text(),
+            tokenizer=byte_tokenizer(),
+            unet=randomised(unet, 0),
+            scheduler=scheduler,
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+    )
+
+
+def sdxl() -> tuple[Any, dict[str, Any]]:
+    from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
+
+    unet = UNet2DConditionModel(
+        block_out_channels=(8, 16), layers_per_block=1, sample_size=8, norm_num_groups=4,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=64, attention_head_dim=(2, 4), use_linear_projection=True,
+        transformer_layers_per_block=(1, 2), addition_embed_type="text_time",
+        addition_time_embed_dim=8, projection_class_embeddings_input_dim=80,
+    )  # fmt: skip
+    scheduler = EulerDiscreteScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
+        timestep_spacing="leading", steps_offset=1,
+    )  # fmt: skip
+    return built(
+        StableDiffusionXLPipeline(
+            vae=kl_vae(4, scaling_factor=0.13025),
+            text_encoder=clip_text(),
+            text_encoder_2=clip_text(projection=32, seed=4),
+            tokenizer=byte_tokenizer(),
+            tokenizer_2=byte_tokenizer(),
+            unet=randomised(unet, 0),
+            scheduler=scheduler,
+            add_watermarker=False,
+        )
+    )
+
+
+def sd3() -> tuple[Any, dict[str, Any]]:
+    from diffusers import SD3Transformer2DModel, StableDiffusion3Pipeline
+
+    transformer = SD3Transformer2DModel(
+        sample_size=8, patch_size=1, in_channels=4, out_channels=4, num_layers=2,
+        attention_head_dim=8, num_attention_heads=4, joint_attention_dim=64,
+        caption_projection_dim=32, pooled_projection_dim=64, pos_embed_max_size=32,
+    )  # fmt: skip
+    return built(
+        StableDiffusion3Pipeline(
+            transformer=randomised(transformer, 0),
+            scheduler=flow_scheduler(shift=3.0),
+            vae=kl_vae(4, shift_factor=0.0609, scaling_factor=1.5305),
+            text_encoder=clip_text(projection=32),
+            tokenizer=byte_tokenizer(),
+            text_encoder_2=clip_text(projection=32, seed=4),
+            tokenizer_2=byte_tokenizer(),
+            text_encoder_3=t5_text(hidden=64),
+            tokenizer_3=byte_tokenizer(bos=False),
+        ),
+        max_sequence_length=32,
+    )
+
+
+def flux() -> tuple[Any, dict[str, Any]]:
+    from diffusers import FluxPipeline, FluxTransformer2DModel
+
+    transformer = FluxTransformer2DModel(
+        in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16,
+        num_attention_heads=2, joint_attention_dim=32, pooled_projection_dim=32,
+        axes_dims_rope=(4, 4, 8), guidance_embeds=True,
+    )  # fmt: skip
+    return built(
+        FluxPipeline(
+            scheduler=flow_scheduler(shift=3.0, use_dynamic_shifting=True),
+            vae=kl_vae(4, shift_factor=0.1159, scaling_factor=0.3611),
+            text_encoder=clip_text(),
+            tokenizer=byte_tokenizer(),
+            text_encoder_2=t5_text(),
+            tokenizer_2=byte_tokenizer(bos=False),
+            transformer=randomised(transformer, 0),
+        ),
+        max_sequence_length=32,
+    )
+
+
+Builder = Callable[[], tuple[Any, dict[str, Any]]]
+TINY_PIPELINES: dict[str, Builder] = {"sd15": sd15, "sdxl": sdxl, "sd3": sd3, "flux": flux}
