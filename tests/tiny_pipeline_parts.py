@@ -40,10 +40,12 @@ def randomised(module: nn.Module, seed: int) -> nn.Module:
     """Weights large enough that another seed, prompt or step gives a clearly other image."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for parameter in module.parameters():
+        for name, parameter in module.named_parameters():
             if parameter.ndim > 1:
                 fan_in = parameter[0].numel()
                 parameter.normal_(0, fan_in**-0.5, generator=generator)
+            elif name.endswith("bias"):  # drawn from the global generator, else
+                parameter.normal_(0, 0.02, generator=generator)
     return module.eval().requires_grad_(False)
 
 
