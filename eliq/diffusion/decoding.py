@@ -107,11 +107,11 @@ def _decoding_dtype(vae: nn.Module, *, upcast: bool) -> Iterator[torch.dtype]:
     if not (upcast and dtype == torch.float16 and getattr(vae.config, "force_upcast", False)):
         yield dtype
         return
-    vae.to(dtype=torch.float32)
+    nn.Module.to(vae, dtype=torch.float32)  # the class's own `to` warns of what is meant here
     try:
         yield torch.float32
     finally:
-        vae.to(dtype=dtype)
+        nn.Module.to(vae, dtype=dtype)
 
 
 def _undo_batch_norm(pipe: Any, own: nn.Module | None, grid: Tensor) -> Tensor:

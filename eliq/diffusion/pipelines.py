@@ -3,7 +3,9 @@
 Everything that could break with another version of diffusers is asked for here, once:
 `_execution_device`, `_hf_hook`, `_diffusers_hook`, `_progress_bar_config`,
 `_callback_tensor_inputs`, `interrupt`; decoding.py adds `_unpack_latents` and
-`_unpatchify_latents`. Each has a test, so that a version that renames one is found by the tests and not by a user.
+`_unpatchify_latents`. Each has a test, so that a version of diffusers that renames one is found by
+the tests and not by a user.
+
 diffusers is not imported: a pipeline that a user holds brings it along.
 """
 
@@ -186,13 +188,18 @@ def image_size(pipe: Any, height: int | None = None, width: int | None = None) -
 
     None stands for the pipeline's default. What the pipeline rounds is not rounded here.
     """
+    parameters = inspect.signature(type(pipe).__call__).parameters
+    scale = int(getattr(pipe, "vae_scale_factor", 8))
     size = getattr(pipe, "default_sample_size", None)
     for module in denoisers(pipe).values():
         size = size or getattr(getattr(module, "config", None), "sample_size", None)
-    sides = tuple(size) if isinstance(size, (list, tuple)) else (size, size)
-    scale = int(getattr(pipe, "vae_scale_factor", 8))
-    default = tuple(side * scale if side else FALLBACK_SIZE_PX for side in sides)
-    return height or default[0], width or default[1]
+    sides = size if isinstance(size, (list, tuple)) else (size, size)
+    chosen = []
+    for name, asked, side in (("height", height, sides[0]), ("width", width, sides[-1])):
+        named = getattr(parameters.get(name), "default", None)  # Sana and AuraFlow say 1024
+        named = named if isinstance(named, int) else None
+        chosen.append(asked or named or (side * scale if side else FALLBACK_SIZE_PX))
+    return chosen[0], chosen[1]
 
 
 def progress_bar_config(pipe: Any) -> dict[str, Any]:
