@@ -24,7 +24,14 @@ from torch import Tensor
 from ..errors import ConfigError, DiffusionError
 from .schedulers import Position, check_scheduler, clean_latents, noise_level, run_position
 
-__all__ = ["SchedulerTap", "StepEstimate", "check_fractions", "crosses", "find_scheduler"]
+__all__ = [
+    "SchedulerTap",
+    "StepEstimate",
+    "check_fractions",
+    "crosses",
+    "estimate_step",
+    "find_scheduler",
+]
 
 _ROUNDING = 1e-9  # 3 of 10 steps reach 0.3
 
@@ -124,6 +131,36 @@ def find_scheduler(target: Any) -> Any:
     return scheduler
 
 
+@torch.no_grad()
+def estimate_step(
+    scheduler: Any,
+    model_output: Tensor,
+    timestep: Any,
+    sample: Tensor,
+    *,
+    position: Position,
+    is_first_order: bool = True,
+) -> StepEstimate:
+    """The estimate of one step from what `scheduler.step` is given.
+
+    Args:
+        is_first_order: the scheduler's ``state_in_first_order`` before the step.
+
+    Raises:
+        DiffusionError: a kind of prediction that is not known.
+    """
+    level = noise_level(scheduler, position.schedule_index, timestep, is_first_order=is_first_order)
+    return StepEstimate(
+        step_index=position.index,
+        num_steps=position.num_steps,
+        fraction=position.fraction,
+        timestep=float(timestep),
+        alpha=level.alpha,
+        sigma=level.sigma,
+        latents=clean_latents(scheduler, model_output, sample, level, timestep),
+    )
+
+
 def check_fractions(at: Iterable[float]) -> tuple[float, ...]:
     """Fractions of a run, sorted.
 
@@ -153,28 +190,16 @@ class _StepCall:
     def position(self) -> Position:
         return run_position(self.scheduler, self.arguments["timestep"])
 
-    @torch.no_grad()
     def estimate(self) -> StepEstimate:
         if self.arguments.get("per_token_timesteps") is not None:
             raise DiffusionError("a clean estimate of latents with a timestep a token is not known")
-        where, timestep = self.position, self.arguments["timestep"]
-        level = noise_level(
-            self.scheduler, where.schedule_index, timestep, is_first_order=self.is_first_order
-        )
-        return StepEstimate(
-            where.index,
-            where.num_steps,
-            where.fraction,
-            float(timestep),
-            level.alpha,
-            level.sigma,
-            clean_latents(
-                self.scheduler,
-                self.arguments["model_output"],
-                self.arguments["sample"],
-                level,
-                timestep,
-            ),
+        return estimate_step(
+            self.scheduler,
+            self.arguments["model_output"],
+            self.arguments["timestep"],
+            self.arguments["sample"],
+            position=self.position,
+            is_first_order=self.is_first_order,
         )
 
 
@@ -195,7 +220,9 @@ class _TappedStep:
         is_first_order = getattr(self.scheduler, "state_in_first_order", True)
         result = self.original(*args, **kwargs)
         if self.taps:
-            arguments = inspect.signature(self.original).bind(*args, **kwargs).arguments
+            # By the class: somebody's wrapper may take anything and say nothing.
+            signature = inspect.signature(type(self.scheduler).step)
+            arguments = signature.bind(self.scheduler, *args, **kwargs).arguments
             call = _StepCall(self.scheduler, arguments, is_first_order)
             for tap in tuple(self.taps):
                 tap.listen(call)
