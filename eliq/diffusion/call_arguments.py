@@ -8,6 +8,7 @@ the user's is changed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,7 @@ _OURS = {
     "return_dict": "leave it out",
     "prompts": "pass the prompt, or a list of prompts, as the second argument",
 }
+_TEXT_NAME = re.compile(r"(negative_)?prompt(_\d+)?")
 _PER_CANDIDATE = ("latents",)
 
 
@@ -182,8 +184,8 @@ def _check_embeds(name: str, value: Any, num_prompts: int) -> None:
 
 
 def _is_text(name: str, value: Any) -> bool:
-    if "prompt" not in name:
-        return False
+    if not _TEXT_NAME.fullmatch(name):
+        return False  # Lumina's `system_prompt` is one for the whole call
     is_list = isinstance(value, (list, tuple)) and len(value) > 0
     return isinstance(value, str) or (is_list and all(isinstance(text, str) for text in value))
 

@@ -113,12 +113,13 @@ def call_for_tensors(pipe: Any, arguments: dict[str, Any], generator: Any) -> An
     Raises:
         DiffusionError: something interrupted it, so that its images are unfinished.
     """
-    was_interrupted = bool(getattr(pipe, "interrupt", False))
-    if describe_pipeline(pipe).modular:
+    facts = describe_pipeline(pipe)
+    if facts.modular:
         return pipe(**arguments, generator=generator, output_type="pt", output="images")
+    if facts.honours_interrupt and getattr(pipe, "_interrupt", False):
+        pipe._interrupt = False  # as the pipeline does when it starts; some forget to
     output = pipe(**arguments, generator=generator, output_type="pt")
-    # A pipeline that honours an interruption resets it when it starts.
-    if not was_interrupted and bool(getattr(pipe, "interrupt", False)):
+    if facts.honours_interrupt and getattr(pipe, "_interrupt", False):
         raise DiffusionError(
             "the pipeline was interrupted (pipe._interrupt), so that its images are unfinished: "
             "expected a run to its end; to stop hopeless candidates early use prune="

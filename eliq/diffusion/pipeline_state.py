@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ __all__ = [
     "describe_state",
     "describe_versions",
     "fingerprint_tensors",
+    "from_plain",
     "plain_config",
     "state_differences",
 ]
@@ -30,6 +32,7 @@ __all__ = [
 logger = logging.getLogger("eliq")
 _CACHED = re.compile(r"models--([^/\\]+?)--([^/\\]+)[/\\]snapshots[/\\]([0-9a-f]{7,64})")
 _MUST_AGREE = ("pipeline", "model", "dtypes", "loras")
+_FLOAT = "float"  # key of a dict that stands for a number which JSON has not
 _PLAIN = (str, int, float, bool, type(None))
 
 
@@ -122,6 +125,15 @@ def fingerprint_tensors(
     return plain, prints, sorted(others)
 
 
+def from_plain(value: Any) -> Any:
+    """What `plain_config` and `fingerprint_tensors` made plain, with its infinities again."""
+    if isinstance(value, dict):
+        if set(value) == {_FLOAT} and value[_FLOAT] in ("inf", "-inf", "nan"):
+            return float(value[_FLOAT])
+        return {key: from_plain(item) for key, item in value.items()}
+    return [from_plain(item) for item in value] if isinstance(value, list) else value
+
+
 def _components(pipe: Any) -> dict[str, Any]:
     found = getattr(pipe, "components", None)
     return dict(found) if isinstance(found, Mapping) else {}
@@ -190,6 +202,8 @@ def _is_plain(value: Any) -> bool:
 
 def _plain(value: Any) -> Any:
     """``value`` as JSON has it; an enum or an array of a config as text or list."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return {_FLOAT: str(value)}  # -inf stands in the config of some schedulers
     if isinstance(value, bool) or value is None or type(value) in (str, int, float):
         return value
     if isinstance(value, (list, tuple)):

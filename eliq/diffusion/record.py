@@ -25,6 +25,7 @@ from .pipeline_state import (
     describe_state,
     describe_versions,
     fingerprint_tensors,
+    from_plain,
     plain_config,
     state_differences,
 )
@@ -220,7 +221,7 @@ def _arguments_of(pipe: Any, record: Mapping[str, Any], tensors: dict[str, Any])
     check_call_kwargs(pipe, record["call"])
     names = ("height", "width", "num_inference_steps", "guidance_scale")
     resolved = supported_kwargs(pipe, **{name: record.get(name) for name in names})
-    return {**resolved, **record["call"], **tensors}
+    return {**resolved, **from_plain(record["call"]), **tensors}
 
 
 def _number_defaults(pipe: Any) -> dict[str, Any]:
@@ -247,7 +248,7 @@ def _scheduler_of(pipe: Any, record: Mapping[str, Any]) -> Iterator[None]:
             f"regenerate: expected a scheduler of diffusers, found {wanted.get('class')!r} in the "
             "record"
         )
-    pipe.scheduler = kind.from_config(wanted.get("config") or {})
+    pipe.scheduler = kind.from_config(from_plain(wanted.get("config") or {}))
     try:
         yield
     finally:
