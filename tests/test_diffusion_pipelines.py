@@ -162,12 +162,18 @@ def test_private_names_of_diffusers():
 def test_devices_under_offload():
     import accelerate
 
-    pipe, call_kwargs = TINY_PIPELINES["sdxl"]()
+    pipe, _ = TINY_PIPELINES["sdxl"]()
     assert execution_device(pipe) == module_device(pipe.vae) == torch.device("cpu")
     accelerate.cpu_offload_with_hook(pipe.vae, "meta")  # a device that the weights are not on
     assert module_device(pipe.vae) == torch.device("meta")
-    pipe, call_kwargs = TINY_PIPELINES["sdxl"]()
-    pipe.vae.enable_group_offload(onload_device=torch.device("cpu"), offload_type="leaf_level")
+
+
+def test_the_device_under_group_offload():
+    pipe, _ = TINY_PIPELINES["sdxl"]()
+    try:
+        pipe.vae.enable_group_offload(onload_device=torch.device("cpu"), offload_type="leaf_level")
+    except AttributeError:
+        pytest.skip("this version of diffusers groups only where there is an accelerator")
     assert any(hasattr(module, "_diffusers_hook") for module in pipe.vae.modules())
     for module in pipe.vae.modules():
         for hook in getattr(getattr(module, "_diffusers_hook", None), "hooks", {}).values():
