@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextvars
 import copy
+import functools
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from types import FunctionType, TracebackType
@@ -29,18 +30,18 @@ class PausedCall:
     """One call, which runs up to a step of the schedule and waits there.
 
     Args:
-        pipe: an independent copy of the pipeline.
-        body: makes the call on the pipeline that it is given.
+        owner: the user's pipeline; interrupting it interrupts this call.
+        body: makes the call, on the independent copy of the pipeline that it is given.
 
     Attributes:
         result: what `body` returned, once `is_done`.
         rows_run: denoiser rows that this call has run so far.
     """
 
-    def __init__(self, pipe: Any, body: Callable[[Any], Any]) -> None:
+    def __init__(self, owner: Any, body: Callable[[Any], Any]) -> None:
         from greenlet import greenlet
 
-        self._pipe, self._body = pipe, body
+        self._owner, self._pipe, self._body = owner, independent_copy(owner), body
         self._until: Callable[[int], int | None] = lambda num_steps: None
         self._estimate: StepEstimate | None = None
         self._greenlet = greenlet(self._run)
@@ -77,6 +78,8 @@ class PausedCall:
         self.is_done = True
 
     def _on_estimate(self, estimate: StepEstimate) -> None:
+        if getattr(self._owner, "_interrupt", False):
+            self._pipe._interrupt = True
         if estimate.step_index + 1 == self._until(estimate.num_steps):
             self._estimate = estimate
             self._greenlet.parent.switch()
@@ -106,11 +109,13 @@ class PausedCalls:
         require_greenlet()
         self._pipe = pipe
         self._denoisers = list(denoisers)
-        self._calls = [PausedCall(independent_copy(pipe), body) for body in bodies]
+        self._calls = [PausedCall(pipe, body) for body in bodies]
         self.counter = RowGather(denoisers, 1, vae=vae)
         self._no_grad = torch.no_grad()
 
     def __enter__(self) -> PausedCalls:
+        if getattr(self._pipe, "_interrupt", False):
+            self._pipe._interrupt = False  # of an earlier run; every call begins so
         # Gradients are switched per thread, not per greenlet: a call that ends while another is
         # parked would switch them on for it. Off around all of them, every call finds them off.
         self._no_grad.__enter__()
@@ -182,9 +187,15 @@ def independent_copy(pipe: Any) -> Any:
     for name, value in state.items():
         if name.endswith(("scheduler", "guider")) and value is not None:
             copied.__dict__[name] = copy.deepcopy(value)
-    if isinstance(vars(copied.scheduler).get("step"), FunctionType):
+    step = vars(copied.scheduler).get("step")
+    if isinstance(step, FunctionType):
         # Somebody's wrapper; copied as it is, it would step the user's scheduler.
         del copied.scheduler.step
+    elif step is not None:
+        # A tap of the user's, which listens to the copy too: ours must not be added to its own.
+        copied.scheduler.step = functools.wraps(step, updated=())(
+            lambda *args, **kwargs: step(*args, **kwargs)
+        )
     copied.__dict__["_progress_bar_config"] = {
         **(state.get("_progress_bar_config") or {}),
         "disable": True,  # bars of calls that run in turns would overwrite one another
