@@ -101,6 +101,11 @@ class Position:
         """The same before this call."""
         return self.index / self.num_steps
 
+    @property
+    def next_fraction(self) -> float:
+        """The same after the next call."""
+        return min((self.index + 2) / self.num_steps, 1.0)
+
 
 def check_scheduler(scheduler: Any) -> None:
     """Refuse a scheduler whose clean estimate is not known.
