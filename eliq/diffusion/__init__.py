@@ -2,31 +2,44 @@
 
     from eliq.diffusion import best_of_n, reroll, ScoreCallback
 
-Names are loaded when they are first used. diffusers itself is imported here and nowhere else.
+Imported at once, not name by name: `best_of_n` and `reroll` are functions as well as the files they
+lie in, and a lazy name would be the file whenever that was imported first. What this costs is
+torch; diffusers comes with the user's own pipeline and transformers with the first scorer.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from .best_of_n import best_of_n
+from .callback import ScoreCallback
+from .candidates import BestOfNResult, Candidate, RerollResult
+from .clean_estimate import SchedulerTap, StepEstimate
+from .decoding import latents_to_images
+from .pipelines import PipelineFacts, describe_pipeline
+from .prune_report import PruneReport
+from .prune_schedule import PruneSchedule
+from .pruning import run_pruned
+from .ranking import combine_scores
+from .record import make_record, read_record, regenerate, save_png
+from .reroll import reroll
 
-if TYPE_CHECKING:
-    pass
-
-__all__: list[str] = []
-
-_MODULES: dict[str, str] = {}
-
-
-def __getattr__(name: str) -> object:
-    """A public name, imported at its first use (PEP 562)."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(_MODULES[name], __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__all__ = [
+    "BestOfNResult",
+    "Candidate",
+    "PipelineFacts",
+    "PruneReport",
+    "PruneSchedule",
+    "RerollResult",
+    "SchedulerTap",
+    "ScoreCallback",
+    "StepEstimate",
+    "best_of_n",
+    "combine_scores",
+    "describe_pipeline",
+    "latents_to_images",
+    "make_record",
+    "read_record",
+    "regenerate",
+    "reroll",
+    "run_pruned",
+    "save_png",
+]
