@@ -9,6 +9,8 @@ from eliq.diffusion.decoding import latents_to_images, unpack_latents
 from eliq.errors import DiffusionError
 from tests.tiny_pipelines import TINY_PIPELINES
 
+pytest.importorskip("diffusers")
+
 SIZE = {"height": 64, "width": 96}
 PACKED = ("flux", "flux2", "qwen_image", "chroma")
 

@@ -22,6 +22,8 @@ from eliq.diffusion.pipelines import (
 from eliq.errors import DiffusionError
 from tests.tiny_pipelines import TINY_PIPELINES
 
+pytest.importorskip("diffusers")
+
 NO_INTERRUPT = {"lumina2", "pixart_sigma", "aura_flow"}
 PACKED = {"flux", "flux2", "qwen_image", "chroma"}
 
@@ -187,11 +189,20 @@ def test_free_hooks_of_a_pipeline_without_any():
     free_hooks(object())
 
 
-def test_the_room_is_light():
-    """Neither torch nor diffusers is loaded before a name is used; these two need torch alone."""
+def test_the_room_is_light_and_its_functions_are_no_modules():
+    """diffusers comes with the user's pipeline; importing a file first must not hide a function."""
     code = (
-        "import sys, eliq.diffusion; assert 'torch' not in sys.modules;"
-        "import eliq.diffusion.pipelines, eliq.diffusion.decoding;"
-        "assert 'diffusers' not in sys.modules and 'transformers' not in sys.modules"
+        "import sys, eliq.diffusion.reroll, eliq.diffusion.best_of_n;"
+        "from eliq.diffusion import best_of_n, reroll, ScoreCallback;"
+        "assert callable(best_of_n) and callable(reroll) and callable(ScoreCallback);"
+        "found = {'diffusers', 'transformers', 'greenlet', 'accelerate'} & set(sys.modules);"
+        "assert not found, found"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_public_name_is_there():
+    import eliq.diffusion
+
+    assert sorted(eliq.diffusion.__all__) == eliq.diffusion.__all__
+    assert all(hasattr(eliq.diffusion, name) for name in eliq.diffusion.__all__)
