@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 
 from eliq.diffusion.best_of_n import best_of_n
-from eliq.diffusion.record import regenerate
 from eliq.errors import ConfigError, DiffusionError, EliqError, PromptError
 from tests.fake_pipeline import FakePipeline, FakeScorer, RejectingScorer
 from tests.tiny_pipelines import TINY_PIPELINES
@@ -353,53 +352,14 @@ def test_the_bar_is_the_pipelines_own(sd15, tiny_scorer, capsys):
         pipe.set_progress_bar_config(disable=True)
 
 
-# --- pruning and the families -------------------------------------------------------------------
+def test_the_names_are_functions_whatever_was_imported_before():
+    import eliq.diffusion
+    import eliq.diffusion.best_of_n
+    import eliq.diffusion.reroll  # noqa: F401
 
-
-def test_pruned_candidates_say_when_and_survivors_are_those_of_the_whole_run(sd15, tiny_scorer):
-    pipe, arguments = sd15
-    options = {"keep_images": "all", "output_type": "pt", **arguments, "num_inference_steps": 8}
-    whole = best_of_n(pipe, "a red fox", 4, tiny_scorer, **options)
-    found = best_of_n(pipe, "a red fox", 4, tiny_scorer, prune=True, **options)
-    survivors = [c for c in found if c.pruned_at is None]
-    assert 1 <= len(survivors) < 4 and found.best in survivors
-    for one in survivors:
-        assert torch.allclose(one.image, whole.candidates[one.index].image, atol=1e-5)
-        assert one.record["prune"] and one.previews
-    gone = [c for c in found if c.pruned_at is not None]
-    assert all(c.image is None and math.isnan(c.score) and c.previews for c in gone)
-    last = [c.pruned_at for c in found.ranked if c.pruned_at is not None]
-    assert last == sorted(last, reverse=True)
-    assert found.savings["denoiser_rows"] < found.savings["denoiser_rows_unpruned"]
-    json.dumps(found.to_json(), allow_nan=False)
-    again = regenerate(pipe, gone[0].record, output_type="pt")
-    assert torch.equal(again, whole.candidates[gone[0].index].image)
-
-
-def test_one_candidate_is_never_pruned(sd15, tiny_scorer):
-    pipe, arguments = sd15
-    result = best_of_n(pipe, "a", 1, tiny_scorer, prune=True, **arguments)
-    assert result.best.pruned_at is None and result.best.image is not None
-
-
-def families(chosen):
-    return [
-        pytest.param(name, marks=() if name in chosen else pytest.mark.slow)
-        for name in TINY_PIPELINES
-    ]
-
-
-@pytest.mark.parametrize("name", families({"sdxl", "flux", "lumina2", "z_image"}))
-def test_families_seeds_are_reproducible_alone(name, tiny_scorer):
-    pipe, arguments = TINY_PIPELINES[name]()
-    options = {"keep_images": "all", "output_type": "pt", "seed": 40, **arguments}
-    alone = best_of_n(pipe, "a red fox", 3, tiny_scorer, **options)
-    batch = best_of_n(pipe, "a red fox", 3, tiny_scorer, batch_size=3, **options)
-    assert not torch.allclose(alone.candidates[0].image, alone.candidates[1].image, atol=1e-2)
-    for one, other in zip(alone, batch, strict=True):
-        assert torch.allclose(one.image, other.image, atol=1e-5)
-    again = regenerate(pipe, batch.candidates[2].record, output_type="pt")
-    assert torch.equal(again, alone.candidates[2].image)
+    assert eliq.diffusion.best_of_n is best_of_n and not hasattr(eliq.diffusion.reroll, "reroll")
+    for name in eliq.diffusion.__all__:
+        assert getattr(eliq.diffusion, name) is not None
 
 
 def test_errors_have_one_base():

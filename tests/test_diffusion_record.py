@@ -204,3 +204,22 @@ def test_any_prompt_survives_the_png(tmp_path, prompt):
 def test_functions_are_named_as_not_recorded():
     found = best_of_n(FakePipeline(), "a", 1, FakeScorer(), callback_on_step_end=lambda *a: {})
     assert found.best.record["not_recorded"] == ["callback_on_step_end"]
+
+
+def test_loras_are_recorded_and_must_agree(tiny_scorer):
+    pytest.importorskip("peft")
+    pipe, arguments = TINY_PIPELINES["sd15"]()
+    weights = {}
+    for name, module in pipe.unet.named_modules():
+        if name.endswith("to_q"):
+            rows, columns = module.weight.shape
+            weights[f"unet.{name}.lora_A.weight"] = torch.ones(2, columns)
+            weights[f"unet.{name}.lora_B.weight"] = torch.ones(rows, 2)
+    pipe.load_lora_weights(weights, adapter_name="style")
+    pipe.set_adapters(["style"], [0.5])
+    found = best_of_n(pipe, "a", 1, tiny_scorer, **arguments).best
+    assert found.record["loras"] == [{"part": "unet", "name": "style", "factors": [0.5]}]
+    assert regenerate(pipe, through_json(found.record)).tobytes() == found.image.tobytes()
+    pipe.set_adapters(["style"], [0.25])
+    with pytest.raises(DiffusionError, match="loras.*0.5.*0.25"):
+        regenerate(pipe, found.record)

@@ -196,7 +196,7 @@ def _last_preview(candidate: Candidate) -> float:
 
 
 def _entry(candidate: Candidate, folder: Path) -> SheetEntry:
-    path = folder / f"seed_{candidate.seed}_{candidate.index}.png"
+    path = folder / f"seed_{candidate.seed}.png"
     if candidate.image is not None and candidate.error is None:
         save_image(candidate.image, path)
     flags = candidate.flags

@@ -31,7 +31,7 @@ __all__ = [
 
 logger = logging.getLogger("eliq")
 _CACHED = re.compile(r"models--([^/\\]+?)--([^/\\]+)[/\\]snapshots[/\\]([0-9a-f]{7,64})")
-_MUST_AGREE = ("pipeline", "model", "dtypes", "loras")
+_MUST_AGREE = ("pipeline", "model", "dtypes", "guider", "loras")
 _FLOAT = "float"  # key of a dict that stands for a number which JSON has not
 _PLAIN = (str, int, float, bool, type(None))
 
@@ -52,6 +52,7 @@ def describe_state(pipe: Any) -> dict[str, Any]:
         "dtypes": dtypes,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "scheduler": plain_config(getattr(pipe, "scheduler", None)),
+        "guider": plain_config(getattr(pipe, "guider", None)),  # of modular pipelines and others
         "loras": _loras(modules),
     }
 
@@ -67,13 +68,13 @@ def describe_versions() -> dict[str, str | None]:
     return found
 
 
-def plain_config(scheduler: Any) -> dict[str, Any] | None:
-    """Class and config of a scheduler, from which it can be built again."""
-    if scheduler is None:
+def plain_config(component: Any) -> dict[str, Any] | None:
+    """Class and config of a scheduler or guider, from which it can be built again."""
+    if component is None:
         return None
-    config = dict(getattr(scheduler, "config", None) or {})
+    config = dict(getattr(component, "config", None) or {})
     kept = {name: _plain(value) for name, value in config.items() if not name.startswith("_")}
-    return {"class": type(scheduler).__name__, "config": kept}
+    return {"class": type(component).__name__, "config": kept}
 
 
 def state_differences(pipe: Any, record: Mapping[str, Any], *, strict: bool) -> list[str]:
