@@ -119,13 +119,18 @@ class ScoreCallback:
             DiffusionError: as `attach`. Errors of the pipeline and of the scorer come through.
         """
         result = None
-        with self.attach(pipe):
+        with self.attach(pipe, height=kwargs.get("height"), width=kwargs.get("width")):
             result = pipe(*args, **kwargs)
         return result
 
     @contextmanager
-    def attach(self, pipe: Any) -> Iterator[ScoreCallback]:
+    def attach(
+        self, pipe: Any, *, height: int | None = None, width: int | None = None
+    ) -> Iterator[ScoreCallback]:
         """Score the calls of ``pipe`` inside the ``with`` block; an abort leaves the block.
+
+        Args:
+            height, width: of these calls; only modular pipelines need to be told.
 
         Raises:
             DiffusionError: no scheduler whose clean estimate is known, or attached already.
@@ -134,10 +139,10 @@ class ScoreCallback:
             raise DiffusionError("this callback is attached already: use one for each pipeline")
         self._disarm()
         self._begin_run()
-        with watch_size(pipe) as size:
+        with watch_size(pipe) as seen:
 
             def on_estimate(estimate: StepEstimate) -> None:
-                self.receive(pipe, estimate, **size)
+                self.receive(pipe, estimate, **(seen or {"height": height, "width": width}))
 
             with SchedulerTap(pipe, on_estimate, at=self.at):
                 self._is_attached = True
@@ -203,7 +208,7 @@ class ScoreCallback:
             RunAborted: the run is hopeless, and ``abort`` is set.
             DiffusionError: latents that the pipeline's autoencoder or the decoder cannot decode.
         """
-        if estimate.step_index <= self._last_step:
+        if self._run < 0 or estimate.step_index <= self._last_step:
             self._begin_run()
         self._last_step = estimate.step_index
         if self._is_hopeless(pipe, estimate, height, width) and self.abort:

@@ -27,6 +27,9 @@ class ScoreBlock(ModularPipelineBlocks):
         super().__init__()
         self._callback = callback
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> ScoreBlock:
+        return ScoreBlock(self._callback)  # a pipeline works with copies of its blocks
+
     @property
     def description(self) -> str:
         return "Step within the denoising loop that scores the image that is on its way."
