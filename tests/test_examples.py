@@ -107,6 +107,14 @@ def test_reroll_runs(run_example, least, words):
     assert lines[-1].startswith(words) and (out / "best.png").is_file()
 
 
+@pytest.mark.parametrize(("words", "share"), [((), "41%"), (("--trial",), "100%")])
+def test_prune_runs(run_example, words, share):
+    lines, out = run_example("prune.py", "--steps", "10", *words)
+    survivors = [line for line in lines[1:9] if not line.endswith("-")]
+    assert len(survivors) == (8 if words else 1) and (out / "best.png").is_file()
+    assert f"({share})" in lines[9] and f"{len(survivors)} of 8 decodes" in lines[9]
+
+
 def test_lora_sweep_runs(run_example):
     pytest.importorskip("peft")
     lines, out = run_example("lora_sweep.py", "--steps", "2", "-n", "1")
