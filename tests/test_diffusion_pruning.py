@@ -1,94 +1,35 @@
-"""Pruned runs: survivors are the images of the unpruned run, and nothing stays patched."""
+"""Pruned runs: survivors are the images of the unpruned run, at less work."""
 
 from __future__ import annotations
-
-import copy
-import math
-from types import SimpleNamespace
 
 import pytest
 
 torch = pytest.importorskip("torch")
 diffusers = pytest.importorskip("diffusers")
 
-from eliq.diffusion.call_arguments import make_generator, plan_calls  # noqa: E402
-from eliq.diffusion.clean_estimate import SchedulerTap  # noqa: E402
+from eliq.diffusion.call_arguments import plan_calls  # noqa: E402
 from eliq.diffusion.prune_schedule import PruneSchedule  # noqa: E402
 from eliq.diffusion.pruning import run_pruned  # noqa: E402
-from eliq.errors import ConfigError, DiffusionError  # noqa: E402
+from tests.pruned_runs import (  # noqa: E402
+    METHODS,
+    PROMPT,
+    TWO_CUTS,
+    BrightnessScorer,
+    patched,
+    tiny,
+    unpruned,
+    with_scheduler,
+)
 from tests.tiny_pipelines import TINY_PIPELINES  # noqa: E402
 
-PROMPT = "a red fox"
 QUICK = ("sd15", "sd3", "flux", "z_image", "pixart_sigma")
 FAMILIES = [
     pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in TINY_PIPELINES
 ]
-METHODS = ("rows", "calls")
-TWO_CUTS = PruneSchedule(((0.25, 0.5), (0.5, 0.67)))  # of 4 candidates 2, of 6 3 and 2 go on
-
-
-class BrightnessScorer:
-    """The brighter the better; `fail_at` raises at that look, `nan_rows` have no score."""
-
-    def __init__(self, *, fail_at: int | None = None, nan_rows: tuple[int, ...] = ()) -> None:
-        self.looks: list[int] = []
-        self.fail_at, self.nan_rows = fail_at, nan_rows
-
-    def score(self, images, prompts):
-        if len(self.looks) == self.fail_at:
-            raise RuntimeError("the scorer broke")
-        self.looks.append(len(images))
-        quality = images.float().mean(dim=(1, 2, 3)) * 10
-        for row in self.nan_rows:
-            quality[row] = math.nan
-        return SimpleNamespace(
-            visual_quality=quality, alignment=torch.full_like(quality, math.nan), flags=None
-        )
-
-
-@pytest.fixture(scope="module")
-def tiny():
-    """Each pipeline is built once; tests that change one take a copy of their own."""
-    built = {}
-
-    def get(name):
-        if name not in built:
-            built[name] = TINY_PIPELINES[name]()
-        return built[name]
-
-    return get
-
-
-def unpruned(pipe, call, seeds):
-    generators = [make_generator(seed, "cpu") for seed in seeds]
-    rows = range(len(seeds))
-    return pipe(**call.for_rows(rows), output_type="pt", generator=generators).images
-
-
-def with_scheduler(pipe, scheduler):
-    """Another pipeline of the same models."""
-    other = copy.copy(pipe)
-    other.__dict__["scheduler"] = scheduler
-    return other
-
-
-def patched(pipe) -> list:
-    """All that a run could leave behind on what the user owns."""
-    modules = [pipe.vae, getattr(pipe, "unet", None) or pipe.transformer]
-    return [
-        vars(pipe.scheduler).get("step"),
-        [
-            sorted(set(vars(module)) & {"decode", "forward", "_compiled_call_impl"})
-            for module in modules
-        ],
-        [(len(module._forward_hooks), len(module._forward_pre_hooks)) for module in modules],
-        torch.is_grad_enabled(),
-        sorted(name for name in vars(pipe) if "hooks" in name or "progress" in name),
-    ]
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_survivors_equal_the_unpruned_run(tiny, name):
+def test_survivors_equal_the_unpruned_run(name):
     pipe, arguments = tiny(name)
     seeds = [3, 1, 4, 15]
     call = plan_calls(pipe, PROMPT, len(seeds), arguments)[0]
@@ -124,7 +65,7 @@ SCHEDULERS = {
 
 @pytest.mark.parametrize("sampler", SCHEDULERS)
 @pytest.mark.parametrize("method", METHODS)
-def test_samplers_that_draw_noise_draw_the_same(tiny, sampler, method):
+def test_samplers_that_draw_noise_draw_the_same(sampler, method):
     pipe, arguments = tiny("sd15")
     pipe = with_scheduler(pipe, SCHEDULERS[sampler](pipe.scheduler.config))
     arguments = {**arguments, "num_inference_steps": 4, "eta": 1.0}
@@ -136,7 +77,7 @@ def test_samplers_that_draw_noise_draw_the_same(tiny, sampler, method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_eight_candidates_with_the_default_schedule(tiny, method):
+def test_eight_candidates_with_the_default_schedule(method):
     pipe, arguments = tiny("sd15")
     call = plan_calls(pipe, PROMPT, 8, {**arguments, "num_inference_steps": 10})[0]
     scorer = BrightnessScorer()
@@ -149,7 +90,7 @@ def test_eight_candidates_with_the_default_schedule(tiny, method):
     assert sorted(set(report.pruned_at) - {None}) == [0.2, 0.4, 0.7]
 
 
-def test_the_same_run_twice(tiny):
+def test_the_same_run_twice():
     pipe, arguments = tiny("sd15")
     call = plan_calls(pipe, PROMPT, 4, arguments)[0]
     state = torch.get_rng_state()
@@ -160,7 +101,7 @@ def test_the_same_run_twice(tiny):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_preview_without_a_score_never_wins(tiny, method):
+def test_a_preview_without_a_score_never_wins(method):
     pipe, arguments = tiny("sd15")
     call = plan_calls(pipe, PROMPT, 4, arguments)[0]
     half = PruneSchedule(((0.5, 0.5),))
@@ -175,170 +116,7 @@ def test_a_preview_without_a_score_never_wins(tiny, method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_latents_that_are_not_a_number_are_dropped(tiny, tiny_scorer, method):
-    pipe, arguments = tiny("sd15")
-    noise = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    noise[0] = math.nan
-    call = plan_calls(pipe, PROMPT, 3, {**arguments, "latents": noise})[0]
-    before = noise.clone()
-    batch, report = run_pruned(
-        pipe, call, range(3), tiny_scorer, PruneSchedule(((0.5, 0.6),)), method=method
-    )
-    assert report.survivors == (1, 2) and math.isnan(report.previews[0][0].score)
-    assert torch.isfinite(batch.images).all()
-    assert torch.equal(noise.nan_to_num(7), before.nan_to_num(7))
-
-
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("kind", ["scorer", "denoiser", "stopped"])
-def test_nothing_stays_patched_after_an_exception(tiny, method, kind):
-    pipe, arguments = tiny("sd15")
-    call = plan_calls(pipe, PROMPT, 4, arguments)[0]
-    before = patched(pipe)
-    calls = []
-
-    def fail(module, args):
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt if kind == "stopped" else ValueError("out of ink")
-
-    handle = pipe.unet.register_forward_pre_hook(fail) if kind != "scorer" else None
-    errors = {"scorer": RuntimeError, "denoiser": ValueError, "stopped": KeyboardInterrupt}
-    scorer = BrightnessScorer(fail_at=0 if kind == "scorer" else None)
-    try:
-        with pytest.raises(errors[kind]):
-            run_pruned(pipe, call, range(4), scorer, TWO_CUTS, method=method)
-    finally:
-        if handle is not None:
-            handle.remove()
-    assert patched(pipe) == before
-    batch, _ = run_pruned(pipe, call, range(4), BrightnessScorer(), TWO_CUTS, method=method)
-    assert len(batch.rows) == 2
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_inside_a_tap_of_the_user(tiny, method):
-    pipe, arguments = tiny("sd15")
-    call = plan_calls(pipe, PROMPT, 4, arguments)[0]
-    before, seen = patched(pipe), []
-    with SchedulerTap(pipe, lambda estimate: seen.append(estimate.step_index)):
-        inside = patched(pipe)
-        batch, _ = run_pruned(pipe, call, range(4), BrightnessScorer(), TWO_CUTS, method=method)
-        assert patched(pipe) == inside
-    assert patched(pipe) == before
-    assert (batch.images - unpruned(pipe, call, range(4))[batch.rows]).abs().max() <= 1e-5
-    assert seen == ([0, 1, 2, 3] if method == "rows" else [0, 0, 0, 0, 1, 2, 3, 1, 2, 3])
-
-
-@pytest.mark.slow  # a bare module is compiled in test_diffusion_row_gather.py
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("way", ["wrapped", "in place"])
-def test_compiled_denoisers(tiny, method, way):
-    pipe, arguments = tiny("flux")
-    call = plan_calls(pipe, PROMPT, 4, arguments)[0]
-    whole = unpruned(pipe, call, range(4))
-    pipe = copy.copy(pipe)
-    pipe.__dict__["transformer"] = copy.deepcopy(pipe.transformer)
-    if way == "wrapped":
-        pipe.__dict__["transformer"] = torch.compile(pipe.transformer, backend="eager")
-    else:
-        pipe.transformer.compile(backend="eager")
-    before = patched(pipe)
-    try:
-        batch, report = run_pruned(
-            pipe, call, range(4), BrightnessScorer(), TWO_CUTS, method=method
-        )
-    finally:
-        torch.compiler.reset()
-    assert patched(pipe) == before and report.rows_run * 16 == report.rows_full * 10
-    assert (batch.images - whole[batch.rows]).abs().max() <= 1e-5
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_step_caches_hold_no_rows_of_others(tiny, method):
-    pipe, arguments = tiny("flux")
-    call = plan_calls(pipe, PROMPT, 4, arguments)[0]
-    schedule = PruneSchedule(((0.5, 0.5),))
-    # A threshold of 0 never uses the cache, so the result must be that of the run without it.
-    plain, _ = run_pruned(pipe, call, range(4), BrightnessScorer(), schedule, method=method)
-    for threshold in (0.0, 10.0):
-        pipe.transformer.enable_cache(diffusers.FirstBlockCacheConfig(threshold=threshold))
-        try:
-            batch, _ = run_pruned(pipe, call, range(4), BrightnessScorer(), schedule, method=method)
-        finally:
-            pipe.transformer.disable_cache()
-        assert torch.isfinite(batch.images).all() and len(batch.rows) == 2
-        if threshold == 0.0:
-            assert batch.rows == plain.rows
-            assert (batch.images - plain.images).abs().max() <= 1e-5
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_offloaded_models(tiny, method):
-    pytest.importorskip("accelerate")
-    pipe, arguments = TINY_PIPELINES["sd15"]()
-    call = plan_calls(pipe, PROMPT, 4, arguments)[0]
-    whole = unpruned(pipe, call, range(4))
-    pipe.enable_model_cpu_offload(device="cpu")
-    batch, _ = run_pruned(pipe, call, range(4), BrightnessScorer(), TWO_CUTS, method=method)
-    assert (batch.images - whole[batch.rows]).abs().max() <= 1e-5
-    assert (unpruned(pipe, call, range(4)) - whole).abs().max() <= 1e-5
-    pipe.remove_all_hooks()
-    assert patched(pipe)[0] is None and "decode" not in vars(pipe.vae)
-
-
-def test_a_batch_that_does_not_fit_goes_on_as_single_calls(tiny):
-    pipe, arguments = tiny("sd15")
-    call = plan_calls(pipe, PROMPT, 4, arguments)[0]
-
-    def small(module, args):
-        if len(args[0]) > 2:  # guidance doubles the one row
-            raise torch.cuda.OutOfMemoryError("too small")
-
-    handle = pipe.unet.register_forward_pre_hook(small)
-    try:
-        _, report = run_pruned(pipe, call, range(4), BrightnessScorer(), TWO_CUTS)
-        assert report.method == "calls" and report.decodes == 2
-        with pytest.raises(torch.cuda.OutOfMemoryError):
-            run_pruned(pipe, call, range(4), BrightnessScorer(), TWO_CUTS, method="rows")
-    finally:
-        handle.remove()
-    _, report = run_pruned(pipe, call, range(4), BrightnessScorer(), TWO_CUTS, batch_size=3)
-    assert report.method == "calls"
-
-
-def test_without_greenlet(tiny, monkeypatch):
-    pipe, arguments = tiny("sd15")
-    call = plan_calls(pipe, PROMPT, 2, arguments)[0]
-    for module in ("pruning", "paused_calls"):
-        monkeypatch.setattr(f"eliq.diffusion.{module}.has_greenlet", lambda: False)
-    half = PruneSchedule(((0.5, 0.5),))
-    with pytest.raises(DiffusionError, match="greenlet"):
-        run_pruned(pipe, call, range(2), BrightnessScorer(), half, method="calls")
-    _, report = run_pruned(pipe, call, range(2), BrightnessScorer(), half, batch_size=1)
-    assert report.method == "rows"
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_an_interrupted_run_is_no_result(tiny, method):
-    pipe, arguments = tiny("sd15")
-    call = plan_calls(pipe, PROMPT, 4, arguments)[0]
-    before = patched(pipe)
-
-    class Interrupting(BrightnessScorer):
-        def score(self, images, prompts):
-            pipe._interrupt = True
-            return super().score(images, prompts)
-
-    with pytest.raises(DiffusionError, match="interrupted"):
-        run_pruned(pipe, call, range(4), Interrupting(), TWO_CUTS, method=method)
-    assert patched(pipe) == before
-    batch, _ = run_pruned(pipe, call, range(4), BrightnessScorer(), TWO_CUTS, method=method)
-    assert len(batch.rows) == 2
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_one_candidate_is_a_plain_run(tiny, method):
+def test_one_candidate_is_a_plain_run(method):
     pipe, arguments = tiny("sd15")
     call = plan_calls(pipe, PROMPT, 1, arguments)[0]
     scorer = BrightnessScorer()
@@ -348,7 +126,7 @@ def test_one_candidate_is_a_plain_run(tiny, method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_trial_drops_nothing_and_tells_what_it_would_have(tiny, method):
+def test_a_trial_drops_nothing_and_tells_what_it_would_have(method):
     pipe, arguments = tiny("sd15")
     call = plan_calls(pipe, PROMPT, 4, arguments)[0]
     trial = PruneSchedule(TWO_CUTS.cuts, trial=True)
@@ -363,7 +141,7 @@ def test_a_trial_drops_nothing_and_tells_what_it_would_have(tiny, method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_previews_from_a_tiny_decoder(tiny, method):
+def test_previews_from_a_tiny_decoder(method):
     pipe, arguments = tiny("sd15")
     call = plan_calls(pipe, PROMPT, 4, arguments)[0]
     decoder = diffusers.AutoencoderTiny(
@@ -374,16 +152,3 @@ def test_previews_from_a_tiny_decoder(tiny, method):
     )
     assert report.decodes == 2 and report.num_previews == 4
     assert (batch.images - unpruned(pipe, call, range(4))[batch.rows]).abs().max() <= 1e-5
-
-
-def test_refusals(tiny):
-    pipe, arguments = tiny("sd15")
-    call = plan_calls(pipe, PROMPT, 2, arguments)[0]
-    with pytest.raises(ConfigError, match="method"):
-        run_pruned(pipe, call, [0, 1], BrightnessScorer(), TWO_CUTS, method="threads")
-    with pytest.raises(ConfigError, match="seed"):
-        run_pruned(pipe, call, [0, -1], BrightnessScorer(), TWO_CUTS)
-    bare = copy.copy(pipe)
-    bare.__dict__["unet"] = None
-    with pytest.raises(DiffusionError, match="unet or a transformer"):
-        run_pruned(bare, call, [0, 1], BrightnessScorer(), TWO_CUTS)

@@ -3,7 +3,12 @@
 Where a batch does not fit in memory, candidates are generated one by one. Each call runs in a
 greenlet of its own on a shallow copy of the pipeline (weights are shared, scheduler and guider are
 copies) and is parked inside `scheduler.step` while the others catch up; a call that is dropped
-simply never goes on. A parked call costs its latents and the embeddings of its prompt.
+simply never goes on. A parked call costs its latents and the embeddings of its prompt, which each
+call computes for itself.
+
+Survivors are the very bits of a call alone where all noise comes from the candidate's generator. A
+scheduler that draws from torch's global one (FlowMatchEuler with `stochastic_sampling`) draws in
+another order here, as it does in any two runs.
 """
 
 from __future__ import annotations
@@ -92,10 +97,9 @@ class PausedCalls:
         pipe: the user's pipeline; it is not changed.
         bodies: N functions, each makes the call of its candidate on the pipeline it is given.
         denoisers: modules whose rows are counted and whose step caches are emptied between calls.
-        vae: its decodes are counted.
 
     Attributes:
-        rows_run: denoiser rows computed. decodes: rows that `vae.decode` ran.
+        rows_run: denoiser rows computed.
     """
 
     def __init__(
@@ -104,14 +108,17 @@ class PausedCalls:
         bodies: Sequence[Callable[[Any], Any]],
         *,
         denoisers: Sequence[nn.Module],
-        vae: nn.Module | None = None,
     ) -> None:
         require_greenlet()
         self._pipe = pipe
         self._denoisers = list(denoisers)
         self._calls = [PausedCall(pipe, body) for body in bodies]
-        self.counter = RowGather(denoisers, 1, vae=vae)
+        self._counter = RowGather(denoisers, 1)
         self._no_grad = torch.no_grad()
+
+    @property
+    def rows_run(self) -> int:
+        return self._counter.rows_run
 
     def __enter__(self) -> PausedCalls:
         if getattr(self._pipe, "_interrupt", False):
@@ -120,7 +127,7 @@ class PausedCalls:
         # parked would switch them on for it. Off around all of them, every call finds them off.
         self._no_grad.__enter__()
         try:
-            self.counter.__enter__()
+            self._counter.__enter__()
         except BaseException:
             self._no_grad.__exit__(None, None, None)
             raise
@@ -136,7 +143,7 @@ class PausedCalls:
             for call in self._calls:
                 call.drop()
         finally:
-            self.counter.__exit__(kind, error, trace)
+            self._counter.__exit__(kind, error, trace)
             self._no_grad.__exit__(None, None, None)
             free = getattr(self._pipe, "maybe_free_model_hooks", None)
             if free is not None:
@@ -151,9 +158,9 @@ class PausedCalls:
             call = self._calls[candidate]
             for denoiser in self._denoisers:
                 reset_step_caches(denoiser)  # they hold what another call left
-            before = self.counter.rows_run
+            before = self._counter.rows_run
             estimates.append(call.advance(until))
-            call.rows_run += self.counter.rows_run - before
+            call.rows_run += self._counter.rows_run - before
         return estimates
 
     def drop(self, candidates: Sequence[int]) -> None:
@@ -179,8 +186,8 @@ def independent_copy(pipe: Any) -> Any:
     state = getattr(pipe, "__dict__", {})
     if not hasattr(state.get("scheduler"), "step"):
         raise DiffusionError(
-            f"method='calls': expected a pipeline with a scheduler of its own, found "
-            f"{type(pipe).__name__}; prune with method='rows'"
+            f"one call a candidate: expected a pipeline with a scheduler of its own, found "
+            f"{type(pipe).__name__}; prune in one batch, without batch_size"
         )
     copied = copy.copy(pipe)
     # Into the dict: setting a component as an attribute would rewrite the pipeline's config.
@@ -215,7 +222,7 @@ def require_greenlet() -> None:
     if not has_greenlet():
         raise DiffusionError(
             "pruning with one call a candidate needs the package greenlet: "
-            "pip install 'eliq[diffusers]', or prune in one batch with method='rows'"
+            "pip install 'eliq[diffusers]', or prune in one batch, without batch_size"
         )
 
 

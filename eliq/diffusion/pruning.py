@@ -141,18 +141,17 @@ class _PrunedRun:
             if cut is not None and len(estimate.latents) != len(everyone):
                 raise DiffusionError(
                     f"prune: expected latents with {len(everyone)} rows, one a candidate, found "
-                    f"{list(estimate.latents.shape)}; prune with method='calls'"
+                    f"{list(estimate.latents.shape)}; prune with batch_size=1"
                 )
             if cut is not None:
-                self._judge(cut, estimate.latents[self._judged(everyone)], gather)
+                self._judge(cut, estimate.latents[self._judged(everyone)])
                 if not self.schedule.trial:
                     gather.keep_only(self.alive)
 
         with gather, SchedulerTap(self.pipe, on_estimate):
             output = self._generate(self.pipe, everyone)
-        batch = self._survivors(output)
-        rows = gather.rows_run, gather.rows_full
-        return batch, self._report("rows", *rows, gather.decodes)
+        batch, num_decoded = self._survivors(output)
+        return batch, self._report("rows", gather.rows_run, gather.rows_full, num_decoded)
 
     def by_calls(self) -> tuple[GeneratedBatch, PruneReport]:
         """One paused call a candidate; all wait at a cut for its verdict."""
@@ -164,7 +163,7 @@ class _PrunedRun:
             cuts = self.schedule.cuts_of(num_steps, len(self.seeds))
             return cuts[num_cuts].step if num_cuts < len(cuts) else None
 
-        calls = PausedCalls(self.pipe, bodies, denoisers=self.denoisers, vae=self.vae)
+        calls = PausedCalls(self.pipe, bodies, denoisers=self.denoisers)
         with calls:
             while True:
                 running = self._judged(range(len(self.seeds)))
@@ -173,7 +172,7 @@ class _PrunedRun:
                     break
                 cut = self._cut_after(estimates[0])
                 latents = torch.cat([estimate.latents for estimate in estimates])
-                self._judge(cut, latents, calls.counter)
+                self._judge(cut, latents)
                 calls.drop([row for row in running if row not in self._judged(running)])
                 num_cuts += 1
             rows_full = calls.rows_of(running[0]) * len(self.seeds)
@@ -183,9 +182,7 @@ class _PrunedRun:
             torch.cat([images for images, _ in parts]),
             [flag for _, flags in parts for flag in flags],
         )
-        return batch, self._report(
-            "calls", calls.counter.rows_run, rows_full, calls.counter.decodes
-        )
+        return batch, self._report("calls", calls.rows_run, rows_full, len(running))
 
     def _judged(self, rows: Sequence[int]) -> list[int]:
         """Those that the next cut looks at: the ones alive, or in a trial all of them."""
@@ -196,12 +193,10 @@ class _PrunedRun:
         cuts = self.schedule.cuts_of(estimate.num_steps, len(self.seeds))
         return next((cut for cut in cuts if cut.step == done), None)
 
-    def _judge(self, cut: Cut, latents: Tensor, counter: RowGather) -> None:
+    def _judge(self, cut: Cut, latents: Tensor) -> None:
         """Score the previews [K,...] and drop the lower part of those that are alive."""
         rows = self._judged(range(len(self.seeds)))
-        decodes = counter.decodes
         images = torch.cat([self._preview(row) for row in latents.split(1)])
-        counter.decodes = decodes  # of final images only
         scored = score_images(self.scorer, images, self.call.prompt)
         scores = combine_scores(
             [one.visual_quality for one in scored], [one.alignment for one in scored], self.combine
@@ -228,8 +223,11 @@ class _PrunedRun:
                 pipe, self.call.for_rows(rows), generators[0] if len(rows) == 1 else generators
             )
 
-    def _survivors(self, output: Any) -> GeneratedBatch:
-        """Images of the survivors; a pipeline whose decoder is not its `vae` gives all rows."""
+    def _survivors(self, output: Any) -> tuple[GeneratedBatch, int]:
+        """Images of the survivors, and how many were decoded.
+
+        All N where the pipeline decodes with something else than its `vae`.
+        """
         everyone = list(range(len(self.seeds)))
         kept = self._judged(everyone)
         found = getattr(output, "images", output)
@@ -237,7 +235,7 @@ class _PrunedRun:
         images, is_replaced = images_and_replaced(output, len(rows))
         if rows != kept:
             images, is_replaced = images[kept], [is_replaced[row] for row in kept]
-        return GeneratedBatch(kept, images, is_replaced)
+        return GeneratedBatch(kept, images, is_replaced), len(rows)
 
     def _report(self, method: str, rows_run: int, rows_full: int, decodes: int) -> PruneReport:
         return PruneReport(

@@ -169,12 +169,12 @@ class _Layout:
         if rest or not num_groups:
             raise DiffusionError(
                 f"row-gather: expected the denoiser to get a multiple of {num_candidates} rows, "
-                f"one a candidate, found {self.num_rows}; prune with method='calls'"
+                f"one a candidate, found {self.num_rows}; prune with batch_size=1"
             )
         if num_groups > 1 and _is_in_turns(latents, num_candidates):
             raise DiffusionError(
                 "row-gather: expected guidance rows after one another (all without the prompt, "
-                "then all with it), found them in turns; prune with method='calls'"
+                "then all with it), found them in turns; prune with batch_size=1"
             )
         place = {candidate: i for i, candidate in enumerate(keep)}
         starts = range(num_groups)
@@ -227,7 +227,7 @@ class _Layout:
         if not is_found:
             raise DiffusionError(
                 f"row-gather: expected an output with {len(self.rows)} rows, found "
-                f"{type(output).__name__}; prune with method='calls'"
+                f"{type(output).__name__}; prune with batch_size=1"
             )
         return restored
 
@@ -270,7 +270,7 @@ def _latents(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
             return value
     raise DiffusionError(
         f"row-gather: expected latents as the first argument of the denoiser or named one of "
-        f"{_INPUT_NAMES}, found {sorted(kwargs)}; prune with method='calls'"
+        f"{_INPUT_NAMES}, found {sorted(kwargs)}; prune with batch_size=1"
     )
 
 
