@@ -205,6 +205,39 @@ def test_a_modular_pipeline_attached_or_with_a_block():
     assert [step.run for step in inside.history] == [0] * 4 + [1] * 4
 
 
+def modular(name, blocks):
+    blocks_of = getattr(pytest.importorskip("diffusers.modular_pipelines"), blocks, None)
+    if not hasattr(blocks_of, "get_workflow"):
+        pytest.skip("this diffusers has no such modular pipeline")
+    plain, arguments = built(name)
+    pipe = blocks_of().get_workflow("text2image").init_pipeline()
+    known = set(pipe.components)
+    pipe.update_components(**{k: v for k, v in plain.components.items() if k in known})
+    pipe.set_progress_bar_config(disable=True)
+    return pipe, lambda **kwargs: {**arguments(**kwargs), "output": "images"}
+
+
+@pytest.mark.parametrize(
+    "name, blocks",
+    [
+        ("flux", "FluxAutoBlocks"),
+        ("qwen_image", "QwenImageAutoBlocks"),
+        ("flux2", "Flux2AutoBlocks"),
+        pytest.param("sd3", "StableDiffusion3AutoBlocks", marks=pytest.mark.slow),
+        pytest.param("z_image", "ZImageAutoBlocks", marks=pytest.mark.slow),
+    ],
+)
+def test_modular_pipelines_that_pack_their_latents_in_blocks(name, blocks):
+    """The preview of the last step is the image, in a size that is not square too."""
+    pipe, arguments = modular(name, blocks)
+    size = {"height": 48, "width": 96}
+    want, scorer = pipe(**arguments(**size)), MeanScorer()
+    callback = ScoreCallback(scorer, PROMPT, at=QUARTERS)
+    assert torch.equal(callback.run(pipe, **arguments(**size)), want)
+    assert len(callback.history) == 4 and is_untouched(pipe)
+    assert want.shape[-2:] == (48, 96) and (scorer.images[-1] - want).abs().max() < 1e-5
+
+
 def test_a_modular_run_is_aborted(caplog):
     """By `run`, which catches it, or by a block, whose user does; the loop logs no failure."""
     strict = {"at": 0.5, "min_visual_quality": 1.0, "abort": True}

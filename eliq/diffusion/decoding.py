@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..errors import DiffusionError
 from .pipelines import describe_pipeline, image_size, module_device
 
-__all__ = ["latents_to_images", "unpack_latents"]
+__all__ = ["is_upcast", "latents_to_images", "unpack_latents"]
 
 # Their autoencoder overflows in float16 and is decoded in float32. Others ignore `force_upcast`,
 # though it is true in most configs, and so must we to get the pixels that they get.
@@ -55,7 +55,7 @@ def latents_to_images(
         raise DiffusionError(f"{facts.class_name} has no autoencoder `vae`: pass a decoder")
     device = latents.device if isinstance(latents, Tensor) else None
     grid = unpack_latents(pipe, latents, height=height, width=width)
-    with _decoding_dtype(vae, upcast=vae is own and facts.family in UPCAST_FAMILIES) as dtype:
+    with _decoding_dtype(vae, upcast=vae is own and is_upcast(pipe, own)) as dtype:
         grid = grid.to(device=module_device(vae), dtype=dtype)
         grid = _undo_batch_norm(pipe, own, grid)
         if decoder is not None and grid.ndim == 5:
@@ -65,7 +65,10 @@ def latents_to_images(
     if images.ndim == 5:
         images = images[:, :, 0]
     images = _undo_binning(pipe, images, height, width)
-    return (images / 2 + 0.5).clamp(0, 1).to(device=device, dtype=torch.float32)
+    images = (images / 2 + 0.5).clamp(0, 1).to(device=device, dtype=torch.float32)
+    # A tiny decoder begins with a tanh, which makes an infinity look like any other number.
+    is_finite = latents.isfinite().flatten(1).all(dim=1).view(-1, 1, 1, 1)
+    return torch.where(is_finite, images, torch.nan)
 
 
 def unpack_latents(
@@ -82,8 +85,9 @@ def unpack_latents(
         raise DiffusionError(f"latents: expected a tensor of floats, found {found}")
     if latents.ndim in (4, 5):
         return latents
-    if latents.ndim != 3 or not facts.packed_latents:
-        expected = "[B,L,C] or [B,C,h,w]" if facts.packed_latents else "[B,C,h,w]"
+    is_packed = facts.packed_latents or (facts.modular and _holds_patches(pipe, latents))
+    if latents.ndim != 3 or not is_packed:
+        expected = "[B,L,C] or [B,C,h,w]" if is_packed else "[B,C,h,w]"
         raise DiffusionError(
             f"latents of {facts.class_name}: expected {expected}, found {list(latents.shape)}"
         )
@@ -97,14 +101,55 @@ def unpack_latents(
         )
     if hasattr(pipe, "_unpack_latents"):
         return pipe._unpack_latents(latents, height, width, facts.vae_scale_factor)
-    return latents.transpose(1, 2).reshape(batch, channels, rows, columns)
+    grid = latents.transpose(1, 2).reshape(batch, channels, rows, columns)
+    vae = getattr(pipe, "vae", None)
+    if hasattr(pipe, "_unpack_latents_with_ids") or hasattr(vae, "bn"):
+        return grid
+    grid = _joined_patches(grid)
+    has_frames = any(isinstance(module, nn.Conv3d) for module in vae.modules())  # Qwen-Image
+    return grid[:, :, None] if has_frames else grid
+
+
+def _holds_patches(pipe: Any, latents: Tensor) -> bool:
+    """Whether each token is a 2 x 2 patch of what the autoencoder reads.
+
+    Modular pipelines (FLUX, FLUX.2, Qwen-Image) pack latents in blocks, not in methods of theirs.
+    """
+    vae = getattr(pipe, "vae", None)
+    norm = getattr(vae, "bn", None)
+    expected = norm.running_mean.numel() if norm is not None else 4 * (_num_channels(vae) or 0)
+    return latents.ndim == 3 and expected > 0 and latents.shape[2] == expected
+
+
+def _joined_patches(grid: Tensor) -> Tensor:
+    """[B,4C,h,w], each channel's 2 x 2 patch one after another -> [B,C,2h,2w]."""
+    batch, channels, rows, columns = grid.shape
+    patches = grid.reshape(batch, channels // 4, 2, 2, rows, columns)
+    return patches.permute(0, 1, 4, 2, 5, 3).reshape(batch, channels // 4, 2 * rows, 2 * columns)
+
+
+def is_upcast(pipe: Any, vae: nn.Module) -> bool:
+    """Whether the pipeline decodes with its `vae` in float32 though its weights are float16."""
+    return (
+        describe_pipeline(pipe).family in UPCAST_FAMILIES
+        and _dtype(vae) == torch.float16
+        and bool(getattr(vae.config, "force_upcast", False))
+    )
+
+
+def _dtype(vae: nn.Module) -> torch.dtype:
+    """What it computes in: the model's own word, as weights may be stored in another (float8)."""
+    own = getattr(vae, "dtype", None)
+    if isinstance(own, torch.dtype):
+        return own
+    return next((p.dtype for p in vae.parameters() if p.is_floating_point()), torch.float32)
 
 
 @contextmanager
 def _decoding_dtype(vae: nn.Module, *, upcast: bool) -> Iterator[torch.dtype]:
     """The dtype to decode in; an autoencoder that float16 is too small for is float32 meanwhile."""
-    dtype = next((p.dtype for p in vae.parameters() if p.is_floating_point()), torch.float32)
-    if not (upcast and dtype == torch.float16 and getattr(vae.config, "force_upcast", False)):
+    dtype = _dtype(vae)
+    if not upcast:
         yield dtype
         return
     nn.Module.to(vae, dtype=torch.float32)  # the class's own `to` warns of what is meant here
@@ -117,7 +162,7 @@ def _decoding_dtype(vae: nn.Module, *, upcast: bool) -> Iterator[torch.dtype]:
 def _undo_batch_norm(pipe: Any, own: nn.Module | None, grid: Tensor) -> Tensor:
     """FLUX.2, ERNIE-Image: latents are patches, normalised by running statistics of the `vae`."""
     norm = getattr(own, "bn", None)
-    if norm is None or not hasattr(pipe, "_unpatchify_latents"):
+    if norm is None:
         return grid
     shape = (1, -1, 1, 1)
     if grid.shape[1] != norm.running_mean.numel():
@@ -128,16 +173,21 @@ def _undo_batch_norm(pipe: Any, own: nn.Module | None, grid: Tensor) -> Tensor:
     eps = own.config.batch_norm_eps
     mean = norm.running_mean.view(shape).to(grid.device, grid.dtype)
     std = torch.sqrt(norm.running_var.view(shape) + eps).to(grid.device, grid.dtype)
-    return pipe._unpatchify_latents(grid * std + mean)
+    return _joined_patches(grid * std + mean)
 
 
 def _check_channels(vae: nn.Module, grid: Tensor) -> None:
-    expected = getattr(vae.config, "latent_channels", None) or getattr(vae.config, "z_dim", None)
+    expected = _num_channels(vae)
     if expected and grid.shape[1] != expected:
         raise DiffusionError(
             f"{type(vae).__name__} decodes latents of {expected} channels, found "
             f"{grid.shape[1]}: the decoder belongs to another model"
         )
+
+
+def _num_channels(vae: nn.Module | None) -> int | None:
+    config = getattr(vae, "config", None)
+    return getattr(config, "latent_channels", None) or getattr(config, "z_dim", None)
 
 
 def _denormalise(vae: nn.Module, grid: Tensor) -> Tensor:

@@ -3,8 +3,8 @@
 Everything that could break with another version of diffusers is asked for here, once:
 `_execution_device`, `_hf_hook`, `_diffusers_hook`, `_progress_bar_config`,
 `_callback_tensor_inputs`, `interrupt`; decoding.py adds `_unpack_latents` and
-`_unpatchify_latents`. Each has a test, so that a version of diffusers that renames one is found by
-the tests and not by a user.
+`_unpack_latents_with_ids`. Each has a test, so that a version of diffusers that renames one is
+found by the tests and not by a user.
 
 diffusers is not imported: a pipeline that a user holds brings it along.
 """
