@@ -11,6 +11,7 @@ import torch
 diffusers = pytest.importorskip("diffusers", reason="the extra `diffusers` is not installed")
 
 from eliq.diffusion.callback import RunAborted, ScoreCallback  # noqa: E402
+from eliq.diffusion.step_scores import Thresholds  # noqa: E402
 from eliq.errors import ConfigError, DiffusionError  # noqa: E402
 from tests.scored_runs import (  # noqa: E402
     PROMPT,
@@ -214,6 +215,40 @@ def test_runs_are_counted():
     assert quality[:4] == quality[4:] and quality[0] != quality[2]
 
 
+def test_a_run_of_more_steps_is_a_run_of_its_own():
+    """Its first scored step may have a higher number than the last of the run before."""
+    pipe, arguments = built("sd15")
+    callback = ScoreCallback(MeanScorer(), PROMPT, at=0.5, min_visual_quality=1.0)
+    with callback.attach(pipe):
+        pipe(**arguments(num_inference_steps=2))
+        callback.thresholds = Thresholds()
+        pipe(**arguments(num_inference_steps=4))
+    assert [(step.run, step.step_index) for step in callback.history] == [(0, 0), (1, 1)]
+    assert callback.rejected_at is None
+
+
+def test_beside_a_callback_that_replaces_the_latents():
+    """From the second fraction on every one is scored, and the scheduler is left as it was."""
+    pipe, arguments = built("sd15")
+    callback = ScoreCallback(MeanScorer(), PROMPT, at=QUARTERS)
+
+    def mine(pipe, step, timestep, kwargs):
+        callback(pipe, step, timestep, {"latents": kwargs["latents"].clone()})
+        return {}
+
+    want = pipe(**arguments()).images
+    assert torch.equal(pipe(**arguments(), callback_on_step_end=mine).images, want)
+    assert [step.fraction for step in callback.history] == [0.75, 1.0]
+    assert is_untouched(pipe)
+    pipe(**arguments(), callback_on_step_end=mine)  # now it knows
+    assert [step.fraction for step in callback.history[2:]] == [0.5, 0.75, 1.0]
+    with counted(pipe.unet, fail_at=3), pytest.raises(RuntimeError):
+        pipe(**arguments(), callback_on_step_end=mine)
+    want = len(callback.history)
+    pipe(**arguments())
+    assert len(callback.history) == want and is_untouched(pipe)
+
+
 def test_interrupted_by_somebody_else():
     pipe, arguments = built("sd15")
 
@@ -251,7 +286,7 @@ def test_the_tiny_critic_scores_previews(tiny_scorer):
     callback.run(pipe, **arguments())
     assert len({step.visual_quality[0] for step in callback.history}) == 3
     assert all(0 <= step.alignment[0] <= 1 for step in callback.history)
-    silent = ScoreCallback(tiny_scorer, min_alignment=0.9, abort=True)  # no prompt, no alignment
+    silent = ScoreCallback(tiny_scorer, min_visual_quality=0.0, abort=True)  # without a prompt
     assert silent.run(pipe, **arguments()) is not None
     assert math.isnan(silent.history[0].alignment[0])
 
@@ -275,7 +310,9 @@ def test_prompts_go_to_their_images():
         {"at": ()},
         {"at": (0.5, 2)},
         {"min_visual_quality": 1.5},
-        {"min_alignment": "high"},
+        {"min_alignment": "high", "prompt": PROMPT},
+        {"min_alignment": 0.5},
+        {"min_alignment": 0.5, "prompt": ["", None]},
         {"abort": True},
         {"prompt": []},
     ],

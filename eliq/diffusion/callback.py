@@ -77,7 +77,8 @@ class ScoreCallback:
         aborted: whether the latest run was ended for it.
 
     Raises:
-        ConfigError: fractions or thresholds out of range, or ``abort`` without a threshold.
+        ConfigError: fractions or thresholds out of range, ``abort`` without a threshold, or
+            ``min_alignment`` without a prompt.
     """
 
     tensor_inputs = ("latents",)
@@ -101,6 +102,9 @@ class ScoreCallback:
         self.prompts = [prompt] if prompt is None or isinstance(prompt, str) else list(prompt)
         if not self.prompts:
             raise ConfigError("prompt: expected a text, a list of texts or None, found no text")
+        has_prompt = any(isinstance(text, str) and text.strip() for text in self.prompts)
+        if min_alignment is not None and not has_prompt:
+            raise ConfigError("min_alignment: expected a prompt to align with, found none")
         self.scorer, self.decoder, self.abort = scorer, decoder, abort
         self.at = check_fractions(at)
         self.history: list[StepScores] = []
@@ -108,8 +112,9 @@ class ScoreCallback:
         self.aborted = False
         self.height, self.width = height, width
         self._scorer: Any = None
-        self._run = self._last_step = -1
+        self._run = self._last_step = self._num_steps = -1
         self._is_attached = False
+        self._watches_latents = True
         self._armed: OneStepTap | None = None
 
     def run(self, pipe: Any, *args: Any, **kwargs: Any) -> Any:
@@ -162,14 +167,19 @@ class ScoreCallback:
 
         Latents after a step do not hold x0. So this looks ahead: where the next step reaches a
         fraction, the scheduler is tapped until that step is done, or until the latents of this
-        step are gone, as they are when the pipeline fails in between.
+        step are gone, as they are when the pipeline fails in between. Where another callback
+        replaces the latents, a fraction may be scored one step late, and after a failure the tap
+        stays until the next step.
         """
         if self._is_attached:
             return callback_kwargs
-        self._disarm()
         if step_index == 0:
             self._begin_run()
             check_scheduler(pipe.scheduler)
+        elif self._armed is not None and self._armed.was_missed:
+            # Somebody gave the pipeline other latents instead of ours: their end tells nothing.
+            self._watches_latents = False
+        self._disarm()
         where = run_position(pipe.scheduler, timestep)
         done = max((step.fraction for step in self.history if step.run == self._run), default=0.0)
         if where.index + 1 < where.num_steps and crosses(self.at, done, where.next_fraction):
@@ -177,7 +187,7 @@ class ScoreCallback:
                 pipe,
                 where.index + 1,
                 functools.partial(self._receive_ahead, pipe),
-                while_alive=callback_kwargs.get("latents"),
+                while_alive=callback_kwargs.get("latents") if self._watches_latents else None,
             )
         return callback_kwargs
 
@@ -208,9 +218,11 @@ class ScoreCallback:
             RunAborted: the run is hopeless, and ``abort`` is set.
             DiffusionError: latents that the pipeline's autoencoder or the decoder cannot decode.
         """
-        if self._run < 0 or estimate.step_index <= self._last_step:
+        # A run of more steps may reach its first fraction later than the one before its last.
+        is_next = estimate.num_steps == self._num_steps and estimate.step_index > self._last_step
+        if self._run < 0 or (self._last_step >= 0 and not is_next):
             self._begin_run()
-        self._last_step = estimate.step_index
+        self._last_step, self._num_steps = estimate.step_index, estimate.num_steps
         if self._is_hopeless(pipe, estimate, height, width) and self.abort:
             self.aborted = True
             raise RunAborted(self)

@@ -23,6 +23,10 @@ class OneStepTap:
         while_alive: an object that the pipeline's call holds until its next step and then lets
             go, such as the latents. When it dies before, the call has failed, and the scheduler
             is restored. None = restored at the next step or by `close`.
+
+    Attributes:
+        was_missed: whether ``while_alive`` died before a step was made. If the run goes on all
+            the same, something else was given to the pipeline in its place.
     """
 
     def __init__(
@@ -34,17 +38,22 @@ class OneStepTap:
         while_alive: Any = None,
     ) -> None:
         self.step_index = step_index
+        self.was_missed = False
         self._on_estimate = on_estimate
         self._tap = SchedulerTap(pipe, self._on_step).__enter__()
         self._finalizer = None
         if while_alive is not None:
-            self._finalizer = weakref.finalize(while_alive, self._tap.__exit__)
+            self._finalizer = weakref.finalize(while_alive, self._give_up)
             self._finalizer.atexit = False
 
     def close(self) -> None:
         """Restore the scheduler, if that has not been done."""
         if self._finalizer is not None:
             self._finalizer.detach()
+        self._tap.__exit__()
+
+    def _give_up(self) -> None:
+        self.was_missed = True
         self._tap.__exit__()
 
     def _on_step(self, estimate: StepEstimate) -> None:
