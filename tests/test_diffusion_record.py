@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from eliq.diffusion.best_of_n import best_of_n
+from eliq.diffusion.pipeline_state import describe_state
 from eliq.diffusion.record import read_record, regenerate, save_png
 from eliq.errors import ConfigError, DiffusionError
 from tests.fake_pipeline import FakePipeline, FakeScorer
@@ -150,8 +152,6 @@ def test_another_pipeline_is_refused(result, caplog):
 
 
 def test_revision_and_local_paths(tmp_path):
-    from eliq.diffusion.pipeline_state import describe_state
-
     pipe, _ = TINY_PIPELINES["sd15"]()
     commit = "0123456789abcdef0123456789abcdef01234567"
     cached = f"cache/hub/models--someone--a-model/snapshots/{commit}"
@@ -170,7 +170,7 @@ def test_revision_and_local_paths(tmp_path):
         {"format": "eliq.diffusion/99"}, {"seed": -1}, {"seed": "4"}, {"call": None},
         {"scheduler": "DDIM"}, {"scheduler": {"class": "os"}},
         {"scheduler": {"class": "StableDiffusionPipeline"}}, {"call": {"what": 1}},
-        {"generator_device": 3},
+        {"generator_device": 3}, {"call": {"output_type": "latent"}}, {"call": {"generator": 1}},
     ],
 )  # fmt: skip
 def test_damaged_records_are_refused(sd15, result, change):
@@ -201,9 +201,42 @@ def test_any_prompt_survives_the_png(tmp_path, prompt):
     assert read_record(tmp_path / "a.png") == through_json(found.record)
 
 
-def test_functions_are_named_as_not_recorded():
-    found = best_of_n(FakePipeline(), "a", 1, FakeScorer(), callback_on_step_end=lambda *a: {})
-    assert found.best.record["not_recorded"] == ["callback_on_step_end"]
+def test_functions_are_named_as_not_recorded(caplog):
+    pipe, callback = FakePipeline(), lambda *a: {}
+    record = best_of_n(pipe, "a", 1, FakeScorer(), callback_on_step_end=callback).best.record
+    assert record["not_recorded"] == ["callback_on_step_end"]
+    regenerate(pipe, record, callback_on_step_end=callback)
+    assert "could not be recorded" not in caplog.text
+    regenerate(pipe, record)
+    assert "callback_on_step_end could not be recorded" in caplog.text
+
+
+def test_numbers_of_numpy_are_numbers():
+    """A schedule of the user's own is often an array, and says how many steps there are."""
+    pipe, arguments = TINY_PIPELINES["flux"]()
+    sigmas = np.linspace(1.0, 0.2, 3)
+    options = {**arguments, "sigmas": sigmas, "guidance_scale": np.float32(2.5)}
+    found = best_of_n(pipe, "a", 1, FakeScorer(), **options).best
+    record = through_json(found.record)
+    assert record["num_inference_steps"] == 3 and record["guidance_scale"] == 2.5
+    assert record["call"]["sigmas"] == sigmas.tolist() and not record["not_recorded"]
+    assert regenerate(pipe, record).tobytes() == found.image.tobytes()
+
+
+def test_an_autoencoder_that_a_run_leaves_in_float32_is_no_other_pipeline():
+    pipe, _ = TINY_PIPELINES["aura_flow"]()
+    pipe.to(dtype=torch.float16)
+    before = describe_state(pipe)
+    pipe.vae.to(dtype=torch.float32)  # as AuraFlow does before it decodes
+    assert describe_state(pipe) == before and before["dtypes"]["vae"] == "float32"
+    assert before["dtype"] == "float16"
+
+
+def test_fused_loras_are_recorded():
+    pipe, _ = TINY_PIPELINES["sd15"]()
+    assert describe_state(pipe)["loras"] == []
+    pipe._merged_adapters = {"style"}  # as `fuse_lora` notes it
+    assert describe_state(pipe)["loras"] == [{"part": "fused", "name": "style", "factors": None}]
 
 
 def test_loras_are_recorded_and_must_agree(tiny_scorer):

@@ -24,6 +24,7 @@ __all__ = ["PromptCall", "check_seed", "make_generator", "plan_calls"]
 _OURS = {
     "generator": "every candidate has a generator of its own: use seed= and generator_device=",
     "num_images_per_prompt": "use n=, and batch_size= for how many are made at once",
+    "output": "images are what is needed here",
     "output_type": "images are made as tensors: use output_type='pil' or 'pt' of this function",
     "return_dict": "leave it out",
     "prompts": "pass the prompt, or a list of prompts, as the second argument",

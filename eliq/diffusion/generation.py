@@ -22,7 +22,10 @@ __all__ = ["GeneratedBatch", "ImageSource", "candidate_bar", "first_batch_size"]
 
 logger = logging.getLogger("eliq")
 _ACCELERATOR_BATCH = 8
-_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
+# The last: what cuBLAS and cuDNN say when there is no memory left for their own work.
+_MEMORY_WORDS = (
+    "out of memory", "can't allocate memory", "not enough memory", "status_alloc_failed"
+)  # fmt: skip
 
 
 class GeneratedBatch:

@@ -12,12 +12,14 @@ from importlib import metadata
 from pathlib import PurePath
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
 from .. import __version__
 from ..errors import DiffusionError
+from .decoding import is_upcast
 from .pipelines import execution_device
 
 __all__ = [
@@ -43,6 +45,9 @@ def describe_state(pipe: Any) -> dict[str, Any]:
     """
     modules = {n: m for n, m in _components(pipe).items() if isinstance(m, nn.Module)}
     dtypes = {name: _dtype_name(module) for name, module in modules.items()}
+    if "vae" in dtypes and is_upcast(pipe, modules["vae"]):
+        # As it decodes: AuraFlow leaves it so, and is the same pipeline before and after a run.
+        dtypes["vae"] = "float32"
     main = next((n for n in ("transformer", "unet", "prior") if n in dtypes), None)
     device = execution_device(pipe)
     return {
@@ -53,7 +58,7 @@ def describe_state(pipe: Any) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "scheduler": plain_config(getattr(pipe, "scheduler", None)),
         "guider": plain_config(getattr(pipe, "guider", None)),  # of modular pipelines and others
-        "loras": _loras(modules),
+        "loras": _loras(modules) + _fused_loras(pipe),
     }
 
 
@@ -178,6 +183,12 @@ def _loras(modules: Mapping[str, nn.Module]) -> list[dict[str, Any]]:
     return found
 
 
+def _fused_loras(pipe: Any) -> list[dict[str, Any]]:
+    """LoRAs that were added to the weights for good; by which factors is not known any more."""
+    names = sorted(getattr(pipe, "fused_loras", None) or ())
+    return [{"part": "fused", "name": name, "factors": None} for name in names]
+
+
 def _dtype_name(module: nn.Module) -> str | None:
     parameter = next((p for p in module.parameters() if p.is_floating_point()), None)
     return None if parameter is None else str(parameter.dtype).removeprefix("torch.")
@@ -196,6 +207,8 @@ def _differs(then: Any, now: Any) -> bool:
 def _is_plain(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
         return all(_is_plain(item) for item in value)
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.ndim <= 1 and value.dtype.kind in "biufU"  # sigmas, not images
     if isinstance(value, dict):
         return all(isinstance(k, str) and _is_plain(item) for k, item in value.items())
     return isinstance(value, _PLAIN)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -34,9 +35,11 @@ from .pixels import save_image, to_pil
 
 __all__ = ["RECORD_FORMAT", "make_record", "read_record", "regenerate", "save_png"]
 
+logger = logging.getLogger("eliq")
 RECORD_FORMAT = "eliq.diffusion/1"
 _PNG_KEY = "eliq"
 _MAX_BYTES = 1 << 20  # of text: a record has a few kilobytes
+_SET_HERE = {"generator", "num_images_per_prompt", "output", "output_type", "return_dict"}
 
 
 def make_record(
@@ -80,9 +83,7 @@ def make_record(
         "generator_device": str(generator_device),
         "height": height,
         "width": width,
-        "num_inference_steps": plain.get(
-            "num_inference_steps", defaults.get("num_inference_steps")
-        ),
+        "num_inference_steps": _num_steps(plain, defaults),
         "guidance_scale": plain.get("guidance_scale", defaults.get("guidance_scale")),
         **(describe_state(pipe) if state is None else dict(state)),
         "call": plain,
@@ -114,7 +115,8 @@ def regenerate(
         record: from a candidate, or from `read_record`.
         output_type: "pil", or "pt" = float tensor [3,H,W] in [0,1] on the pipeline's device.
         strict: refuse a pipeline that differs from the record; False = a warning in the log.
-        tensors: what the record knows by fingerprint only, such as ``latents`` [1,...].
+        tensors: what the record knows by fingerprint only, such as ``latents`` [1,...], or by
+            name only (``not_recorded``), such as a callback; a warning names those left out.
 
     Returns:
         PIL image, or tensor.
@@ -218,10 +220,29 @@ def _arguments_of(pipe: Any, record: Mapping[str, Any], tensors: dict[str, Any])
             f"regenerate: expected the very tensors and images that made it ({expected}), found "
             f"{', '.join(given) or 'none'}: pass them by name"
         )
+    if taken := sorted(_SET_HERE & set(record["call"])):
+        raise DiffusionError(
+            f"regenerate: expected a record whose call leaves out {', '.join(sorted(_SET_HERE))}, "
+            f"found {', '.join(taken)}"
+        )
     check_call_kwargs(pipe, record["call"])
+    left_out = [name for name in record.get("not_recorded") or () if name not in tensors]
+    if left_out:
+        logger.warning(
+            "regenerate: %s could not be recorded and was not passed again; the image may differ",
+            ", ".join(map(str, left_out)),
+        )
     names = ("height", "width", "num_inference_steps", "guidance_scale")
     resolved = supported_kwargs(pipe, **{name: record.get(name) for name in names})
     return {**resolved, **from_plain(record["call"]), **tensors}
+
+
+def _num_steps(plain: Mapping[str, Any], defaults: Mapping[str, Any]) -> Any:
+    """Steps of the call; a schedule of the user's own says how many, whatever the default is."""
+    for name in ("timesteps", "sigmas"):
+        if isinstance(plain.get(name), list):
+            return len(plain[name])
+    return plain.get("num_inference_steps", defaults.get("num_inference_steps"))
 
 
 def _number_defaults(pipe: Any) -> dict[str, Any]:
