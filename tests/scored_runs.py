@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import pytest
 import torch
 
 from tests.tiny_pipelines import TINY_PIPELINES
@@ -40,6 +41,19 @@ def built(name):
         return {"generator": generator, **call_kwargs, **kwargs}
 
     return pipe, arguments
+
+
+def modular(name, blocks):
+    """The same for the modular pipeline of these blocks, on the components of a plain one."""
+    blocks_of = getattr(pytest.importorskip("diffusers.modular_pipelines"), blocks, None)
+    if not hasattr(blocks_of, "get_workflow"):
+        pytest.skip("this diffusers has no such modular pipeline")
+    plain, arguments = built(name)
+    pipe = blocks_of().get_workflow("text2image").init_pipeline()
+    known = set(pipe.components)
+    pipe.update_components(**{k: v for k, v in plain.components.items() if k in known})
+    pipe.set_progress_bar_config(disable=True)
+    return pipe, lambda **kwargs: {**arguments(**kwargs), "output": "images"}
 
 
 def denoiser_of(pipe):

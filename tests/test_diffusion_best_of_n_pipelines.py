@@ -11,6 +11,7 @@ import torch
 from eliq.diffusion.best_of_n import best_of_n
 from eliq.diffusion.record import regenerate
 from tests.fake_pipeline import FakeScorer
+from tests.scored_runs import modular
 from tests.tiny_pipelines import TINY_PIPELINES
 
 
@@ -81,6 +82,32 @@ def test_a_modular_pipeline():
         assert torch.allclose(one.image, other.image, atol=1e-5)
     again = regenerate(pipe, batch.candidates[1].record, output_type="pt")
     assert torch.equal(again, alone.candidates[1].image)
+
+
+@pytest.mark.parametrize(
+    "name, blocks",
+    [
+        ("qwen_image", "QwenImageAutoBlocks"),
+        pytest.param("flux", "FluxAutoBlocks", marks=pytest.mark.slow),
+        pytest.param("flux2", "Flux2AutoBlocks", marks=pytest.mark.slow),
+        pytest.param("sd3", "StableDiffusion3AutoBlocks", marks=pytest.mark.slow),
+        pytest.param("z_image", "ZImageAutoBlocks", marks=pytest.mark.slow),
+    ],
+)
+def test_modular_pipelines_pruned(name, blocks):
+    pipe, arguments = modular(name, blocks)
+    own = {"generator", "prompt", "output", "output_type", "true_cfg_scale"}
+    arguments = {key: value for key, value in arguments().items() if key not in own}
+    options = {"keep_images": "all", "output_type": "pt", **arguments}
+    whole = best_of_n(pipe, "a red fox", 4, FakeScorer(), batch_size=4, **options)
+    for size, method in ((None, "rows"), (1, "calls")):
+        found = best_of_n(
+            pipe, "a red fox", 4, FakeScorer(), prune=((0.5, 0.5),), batch_size=size, **options
+        )
+        kept = [one for one in found if one.pruned_at is None]
+        assert len(kept) == found.savings["decodes"] == 2 and found.savings["method"] == method
+        for one in kept:
+            assert torch.allclose(one.image, whole.candidates[one.index].image, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -18,10 +18,21 @@ from tests.scored_runs import (  # noqa: E402
     counted,
     denoiser_of,
     is_untouched,
+    modular,
 )
 from tests.tiny_pipelines import TINY_PIPELINES  # noqa: E402
 
 NO_CALLBACK = {"pixart_sigma"}
+QUICK = {"sdxl", "flux2", "qwen_image", "z_image"}
+
+
+def families(without):
+    """All of them are scored in every run of the tests; what follows from it, four."""
+    return [
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+        for name in TINY_PIPELINES
+        if name not in without
+    ]
 
 
 @pytest.mark.parametrize("name", TINY_PIPELINES)
@@ -43,7 +54,7 @@ def test_every_family_is_scored_and_its_images_stay(name):
     assert (previews[0] - previews[-1]).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("name", [name for name in TINY_PIPELINES if name != "sd15"])
+@pytest.mark.parametrize("name", families({"sd15"}))
 def test_the_last_estimate_is_the_final_latents(name):
     pipe, arguments = built(name)
     estimates = []
@@ -57,7 +68,7 @@ def test_the_last_estimate_is_the_final_latents(name):
     assert error <= 1e-5
 
 
-@pytest.mark.parametrize("name", [name for name in TINY_PIPELINES if name not in NO_CALLBACK])
+@pytest.mark.parametrize("name", families(NO_CALLBACK))
 def test_the_step_callback_scores_the_same(name):
     """The first step excepted: its fraction is scored one step later."""
     pipe, arguments = built(name)
@@ -203,18 +214,6 @@ def test_a_modular_pipeline_attached_or_with_a_block():
     assert (scorer.images[-1] - want).abs().max() < 1e-5
     inside.run(pipe, **arguments())  # attached as well: scored once
     assert [step.run for step in inside.history] == [0] * 4 + [1] * 4
-
-
-def modular(name, blocks):
-    blocks_of = getattr(pytest.importorskip("diffusers.modular_pipelines"), blocks, None)
-    if not hasattr(blocks_of, "get_workflow"):
-        pytest.skip("this diffusers has no such modular pipeline")
-    plain, arguments = built(name)
-    pipe = blocks_of().get_workflow("text2image").init_pipeline()
-    known = set(pipe.components)
-    pipe.update_components(**{k: v for k, v in plain.components.items() if k in known})
-    pipe.set_progress_bar_config(disable=True)
-    return pipe, lambda **kwargs: {**arguments(**kwargs), "output": "images"}
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,16 @@ def test_latents_that_are_not_finite_give_images_that_the_scorer_flags(name, tin
     assert "nonfinite_input" in scores.flags[1] and "nonfinite_input" not in scores.flags[0]
 
 
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_a_preview_decoder_hides_nothing(value):
+    """An AutoencoderTiny begins with a tanh, to which an infinity is a number like any other."""
+    pipe, call_kwargs = TINY_PIPELINES["sd15"]()
+    latents = random_latents(pipe, call_kwargs, **SIZE)
+    latents[1, 0, 0, 0] = float(value)
+    images = latents_to_images(pipe, latents, decoder=tiny_decoder())
+    assert images.isfinite().flatten(1).all(1).tolist() == [True, False]
+
+
 @pytest.mark.parametrize("name", TINY_PIPELINES)
 def test_a_preview_decoder_reads_raw_latents(name):
     """FLUX.2's are raw after its batch norm is undone, those of the others as they are."""
