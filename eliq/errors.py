@@ -9,6 +9,7 @@ __all__ = [
     "BackboneError",
     "CheckpointError",
     "ConfigError",
+    "DiffusionError",
     "EliqError",
     "ImageError",
     "PromptError",
@@ -47,3 +48,7 @@ class SupervisionError(EliqError):
 
 class TrainingError(EliqError):
     """A training run that cannot start or go on."""
+
+
+class DiffusionError(EliqError):
+    """A diffusers pipeline, or an option for one, that ELIQ cannot work with."""

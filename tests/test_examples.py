@@ -74,3 +74,49 @@ def test_score_images_runs(monkeypatch, capsys):
     runpy.run_path(str(ROOT / "examples" / "score_images.py"), run_name="__main__")
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4 and all(line.endswith(".jpg") for line in lines)
+
+
+@pytest.fixture
+def run_example(monkeypatch, capsys, tmp_path, tiny_checkpoint_dir):
+    """Runs a script of examples/ with the tiny critic; gives its lines and the folder it fills."""
+
+    def run(name, *words):
+        folder = ROOT / "examples"
+        monkeypatch.syspath_prepend(folder)  # as for a script that is run by its path
+        out = ["--critic", str(tiny_checkpoint_dir), "--out", str(tmp_path)]
+        monkeypatch.setattr(sys, "argv", [name, *out, *words])
+        runpy.run_path(str(folder / name), run_name="__main__")
+        return capsys.readouterr().out.splitlines(), tmp_path
+
+    pytest.importorskip("diffusers")
+    return run
+
+
+def test_best_of_n_runs(run_example):
+    lines, out = run_example("best_of_n.py", "--steps", "2")
+    assert len(lines) == 6 and lines[-1].endswith("same = True")
+    assert {p.name for p in out.iterdir()} == {"best.png", "candidates.html", "result.json"}
+    means = [float(line.split()[-1]) for line in lines[1:5]]
+    assert means == sorted(means, reverse=True)
+
+
+@pytest.mark.parametrize(("least", "words"), [("0", "1 tries: passed"), ("1", "3 tries: none")])
+def test_reroll_runs(run_example, least, words):
+    minimums = ["--min-visual-quality", least, "--min-alignment", least]
+    lines, out = run_example("reroll.py", "--steps", "2", "--max-tries", "3", *minimums)
+    assert lines[-1].startswith(words) and (out / "best.png").is_file()
+
+
+@pytest.mark.parametrize(("words", "share"), [((), "41%"), (("--trial",), "100%")])
+def test_prune_runs(run_example, words, share):
+    lines, out = run_example("prune.py", "--steps", "10", *words)
+    survivors = [line for line in lines[1:9] if not line.endswith("-")]
+    assert len(survivors) == (8 if words else 1) and (out / "best.png").is_file()
+    assert f"({share})" in lines[9] and f"{len(survivors)} of 8 decodes" in lines[9]
+
+
+def test_lora_sweep_runs(run_example):
+    pytest.importorskip("peft")
+    lines, out = run_example("lora_sweep.py", "--steps", "2", "-n", "1")
+    assert [line.split()[0] for line in lines[1:]] == ["0.00", "0.50", "1.00"]
+    assert len(json.loads((out / "sweep.json").read_text())) == 3

@@ -24,7 +24,13 @@ FLOORS = {
 OUTSIDE = ("eliq_nodes", "training", "examples", "benchmarks", "tests")  # floor 6: they use eliq
 # docs/decisions/0005-the-benchmark-of-scenes-imports-the-renderer.md
 SIDEWAYS = {("benchmarks/scenes.py", "training")}
-ONLY_IN = {"diffusers": {"diffusion"}, "typer": {"cli"}, "peft": set(), "accelerate": set()}
+ONLY_IN = {
+    "diffusers": {"diffusion"},
+    "greenlet": {"diffusion"},
+    "typer": {"cli"},
+    "peft": set(),
+    "accelerate": set(),
+}
 OTHERS = {"torchvision", "matplotlib", "scipy", "skimage", "sklearn", "comfy", "comfy_api"}
 
 
