@@ -325,3 +325,9 @@ def test_the_embedded_critic_is_in_the_package():
     assert (directory / "model.safetensors").is_file()
     assert sum(path.stat().st_size for path in directory.rglob("*")) <= 25_000_000
     assert not any(path.is_symlink() for path in directory.rglob("*"))
+
+
+def test_weights_are_as_readable_as_the_config(tiny_checkpoint_dir):
+    """safetensors creates its files for the owner alone."""
+    config = (tiny_checkpoint_dir / "config.json").stat().st_mode
+    assert (tiny_checkpoint_dir / "model.safetensors").stat().st_mode == config

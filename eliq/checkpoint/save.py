@@ -64,6 +64,8 @@ def save_checkpoint(
         config = _config_of(checkpoint, names)
         text = json.dumps(config.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         (partial / CONFIG_NAME).write_text(text, encoding="utf-8")
+        for name in names:  # safetensors writes for the owner alone; a shared model is for all
+            (partial / name).chmod((partial / CONFIG_NAME).stat().st_mode)
         checkpoint.backbone.tokenizer.save(str(partial / TOKENIZER_NAME))
         (partial / CARD_NAME).write_text(card or _short_card(config), encoding="utf-8")
         if is_replacing:
