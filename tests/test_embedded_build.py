@@ -26,14 +26,14 @@ def maker():
 
     backbone = make_backbone(make_tokenizer(300))
     return BatchMaker(
-        backbone.layout, backbone.patches, seed=0, alignment_rows=4, ladders=2
+        backbone.layout, backbone.patches, seed=0, alignment_rows=4, ladders=2, ladder_px=(96,)
     ), backbone
 
 
 def level(share: float):
     from training.embedded.batches import Level
 
-    return Level(0.0, 40, 12, 2, True, share, (96,), 0.3, (96,))
+    return Level(0.0, 40, 12, 2, True, share, (96,))
 
 
 def test_a_batch_is_a_function_of_its_step(maker):

@@ -21,7 +21,6 @@ from eliq.supervision.distortions import DISTORTIONS, distortion_names, ladder
 
 from .camera import camera
 from .nouns import COLOURS, NOUNS, SHAPES
-from .photolike import render_photolike
 from .render import render_positive
 from .scenes import FULL_DIFFICULTY, Scene, SceneConfig, prompt_variants, scene_renderer
 
@@ -54,8 +53,6 @@ class Level:
     relations: bool
     ladder_share: float
     alignment_px: tuple[int, ...] = (128,)
-    photolike: float = 0.0
-    ladder_px: tuple[int, ...] = (160, 192, 224, 256)
 
     def scene(self, size_px: int) -> SceneConfig:
         """The scene config of this level."""
@@ -82,10 +79,11 @@ class BatchMaker:
         num_variants: int = 3,
         ladders: int = 6,
         ladder_steps: int = 3,
+        ladder_px: tuple[int, ...] = (160, 192, 224, 256),
     ) -> None:
         self.layout, self.patches, self.seed = layout, patches, seed
         self.alignment_rows, self.num_variants = alignment_rows, num_variants
-        self.ladders, self.ladder_steps = ladders, ladder_steps
+        self.ladders, self.ladder_steps, self.ladder_px = ladders, ladder_steps, ladder_px
         self.caption = [*layout.encode("what does it show?"), *layout.suffix_tail]
 
     def make(self, step: int, level: Level) -> dict[str, Tensor | str]:
@@ -136,15 +134,12 @@ class BatchMaker:
         }
 
     def _ladder_batch(self, rng: np.random.Generator, level: Level) -> dict[str, Tensor | str]:
-        size = int(rng.choice(level.ladder_px))
+        size = int(rng.choice(self.ladder_px))
         count = max(2, round(self.ladders * (192 / size) ** 2))
         images, suffixes, rows = [], [], []
         for _ in range(count):
             seed = int(rng.integers(MAX_TRAINING_SEED))
-            if level.photolike and rng.random() < level.photolike:
-                (image, prompt), scene = render_photolike(np.random.default_rng(seed), size), None
-            else:
-                image, prompt, scene = render_positive(seed, level.scene(size))
+            image, prompt, scene = render_positive(seed, level.scene(size))
             name = TRAINED_DISTORTIONS[int(rng.integers(len(TRAINED_DISTORTIONS)))]
             chosen = np.sort(rng.choice(5, self.ladder_steps, replace=False)) + 1
             chain = ladder(image, name, [int(s) for s in chosen], rng)

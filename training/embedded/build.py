@@ -36,7 +36,6 @@ from .model import make_backbone
 from .positives import render_positives
 from .pretrain import (
     NUM_STEPS,
-    REFINE_STEPS,
     PretrainConfig,
     fingerprint_of,
     make_optimizers,
@@ -54,7 +53,7 @@ CARD = Path(__file__).with_name("model_card.md")
 # A short, gentle tuning: the pretraining has seen far more ladders than this set holds, and what
 # it learnt of prompts must not be lost to half-shuffled negatives.
 EMBEDDED_STAGE1 = Stage1Config(
-    num_steps=60,
+    num_steps=120,
     tuning="full",
     optimizer="muon",
     learning_rate=2e-4,
@@ -63,8 +62,8 @@ EMBEDDED_STAGE1 = Stage1Config(
     ladders_per_forward=3,
     grad_accumulation=1,
     gradient_checkpointing=False,
-    validate_every=20,
-    save_every=20,
+    validate_every=40,
+    save_every=40,
     max_validation_rows=60,
 )
 EMBEDDED_STAGE2 = Stage2Config(
@@ -84,15 +83,14 @@ class Scale:
     """How much of everything; the defaults are those of the critic that is shipped."""
 
     pretraining_steps: int = NUM_STEPS
-    refine_steps: int = REFINE_STEPS
     check_every: int = 400
-    num_positives: int = 700
+    num_positives: int = 1800
     stage1_steps: int = EMBEDDED_STAGE1.num_steps
     stage2_steps: int = EMBEDDED_STAGE2.num_steps
     held_out_share: float = 0.1
 
 
-SMOKE = Scale(2, 1, 3, 6, 2, 20, 0.34)
+SMOKE = Scale(2, 2, 6, 2, 20, 0.34)
 
 
 def load_pretrained(run_dir: Path, config: PretrainConfig) -> Backbone:
@@ -117,8 +115,7 @@ def build(out: Path, *, scale: Scale, seed: int, stop: StopRequest) -> dict:
     pretrain(
         out / "pretrain",
         config,
-        num_steps=scale.pretraining_steps + scale.refine_steps,
-        refine_steps=scale.refine_steps,
+        num_steps=scale.pretraining_steps,
         check_every=scale.check_every,
         stop=stop,
     )
@@ -146,7 +143,7 @@ def build(out: Path, *, scale: Scale, seed: int, stop: StopRequest) -> dict:
             "name": "ELIQ embedded critic",
             "licence": "Apache-2.0",
             "pretraining": {
-                "steps": [scale.pretraining_steps, scale.refine_steps],
+                "steps": scale.pretraining_steps,
                 "seed": seed,
                 "images": "rendered, see README.md",
             },

@@ -1,6 +1,6 @@
 """Render a folder of positives with prompts, the input of any supervision set.
 
-    python -m training.embedded.positives --out runs/embedded/positives --count 700
+    python -m training.embedded.positives --out runs/embedded/positives --count 1600
 
 One core renders about 60 a second. The same command gives the same files; a killed one goes on.
 """
@@ -17,17 +17,13 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from .photolike import render_photolike
 from .render import render_positive
 from .scenes import FULL_DIFFICULTY
 
 __all__ = ["render_positives"]
 
 # Sides in px and how often: mostly what pretraining saw, some towards the size that is scored.
-SIDES_PX = ((192, 0.2), (256, 0.35), (320, 0.3), (448, 0.15))
-# Share of images of surfaces that never repeat, without which the head and the calibration would
-# take every photograph for a damaged scene.
-PHOTOLIKE = 0.45
+SIDES_PX = ((192, 0.2), (256, 0.4), (320, 0.25), (384, 0.15))
 # Above the seeds of the pretraining; below those of selection (7e6), test (8e6), examples (9e6).
 FIRST_SEED = 6_000_000
 
@@ -41,10 +37,7 @@ def render_positives(out: Path, count: int, *, first_seed: int = FIRST_SEED) -> 
         seed = first_seed + index
         side = int(np.random.default_rng((seed, 1)).choice(sides, p=shares))
         path = out / f"{seed}.png"
-        if np.random.default_rng((seed, 2)).random() < PHOTOLIKE:
-            image, prompt = render_photolike(np.random.default_rng(seed), side)
-        else:
-            image, prompt, _ = render_positive(seed, replace(FULL_DIFFICULTY, size_px=side))
+        image, prompt, _ = render_positive(seed, replace(FULL_DIFFICULTY, size_px=side))
         if not path.exists():
             part = path.with_suffix(".part")
             Image.fromarray(image).save(part, format="PNG", compress_level=1)
@@ -60,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--out", type=Path, default=Path("runs/embedded/positives"))
-    parser.add_argument("--count", type=int, default=700)
+    parser.add_argument("--count", type=int, default=1600)
     args = parser.parse_args(argv)
     render_positives(args.out, args.count)
 

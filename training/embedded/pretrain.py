@@ -39,9 +39,6 @@ log = logging.getLogger("eliq")
 
 # Of the critic that is shipped.
 NUM_STEPS = 3600
-# Steps behind them, on ladders of surfaces that never repeat (photolike.py).
-REFINE_STEPS = 380
-REFINE = Level(1.0, 165, 24, 2, True, 0.8, (128, 160), 0.6, (192, 224, 256, 320))
 # (start, objects, backgrounds, groups, relations, share of ladder batches, px)
 LEVELS = (
     Level(0.00, 25, 9, 1, False, 0.15),
@@ -66,14 +63,8 @@ class PretrainConfig:
     ladders: int = 6
 
 
-def learning_rate_factor(
-    step: int, num_steps: int, refine_steps: int, config: PretrainConfig
-) -> float:
-    """Warm-up, constant, and a straight cooldown to 2 % over the last share of the main steps;
-    the refining steps begin at 40 % and cool down again."""
-    num_steps -= refine_steps
-    if step >= num_steps:
-        return 0.4 * max(0.02, (num_steps + refine_steps - step) / max(1, refine_steps))
+def learning_rate_factor(step: int, num_steps: int, config: PretrainConfig) -> float:
+    """Warm-up, constant, and a straight cooldown to 2 % over the last share of the run."""
     if step < config.warmup_steps:
         return (step + 1) / config.warmup_steps
     left = (num_steps - step) / max(1, num_steps * config.cooldown)
@@ -114,18 +105,16 @@ def make_optimizers(model: nn.Module, config: PretrainConfig) -> dict[str, torch
 
 
 class _Batches(Dataset):
-    def __init__(self, maker: BatchMaker, first: int, num_steps: int, refine_steps: int) -> None:
-        self.maker, self.first = maker, first
-        self.num_steps, self.refine_steps = num_steps, refine_steps
+    def __init__(self, maker: BatchMaker, first: int, num_steps: int) -> None:
+        self.maker, self.first, self.num_steps = maker, first, num_steps
 
     def __len__(self) -> int:
         return self.num_steps - self.first
 
     def __getitem__(self, index: int) -> dict:
         step = self.first + index
-        main_steps = self.num_steps - self.refine_steps
-        level = [lv for lv in LEVELS if lv.start <= step / main_steps][-1]
-        return self.maker.make(step, REFINE if step >= main_steps else level)
+        level = [lv for lv in LEVELS if lv.start <= step / self.num_steps][-1]
+        return self.maker.make(step, level)
 
 
 class _Model(nn.Module):
@@ -155,15 +144,11 @@ def pretrain(
     config: PretrainConfig,
     *,
     num_steps: int,
-    refine_steps: int = 0,
     workers: int = 1,
     check_every: int = 500,
     stop: StopRequest,
 ) -> None:
-    """Run or resume the pretraining; it ends early, and saved, where `stop` is requested.
-
-    ``num_steps`` counts all steps, the last ``refine_steps`` of them on :data:`REFINE`.
-    """
+    """Run or resume the pretraining; it ends early, and saved, where `stop` is requested."""
     out.mkdir(parents=True, exist_ok=True)
     scene_renderer(FULL_DIFFICULTY)  # fails at once where the font is missing
     tokenizer = make_tokenizer()
@@ -187,7 +172,7 @@ def pretrain(
         ladders=config.ladders,
     )
     loader = DataLoader(
-        _Batches(maker, step, num_steps, refine_steps),
+        _Batches(maker, step, num_steps),
         batch_size=None,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
@@ -199,7 +184,7 @@ def pretrain(
     progress = tqdm(total=num_steps, initial=step, unit="step", dynamic_ncols=True, disable=None)
     started = time.monotonic()
     for batch in loader:
-        factor = learning_rate_factor(step, num_steps, refine_steps, config)
+        factor = learning_rate_factor(step, num_steps, config)
         for name, optimizer in optimizers.items():
             for group, base in zip(optimizer.param_groups, bases[name], strict=True):
                 group["lr"] = base * factor
@@ -245,8 +230,7 @@ def main(argv: list[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--out", type=Path, default=Path("runs/embedded/pretrain"))
-    parser.add_argument("--steps", type=int, default=NUM_STEPS, help="of the main part")
-    parser.add_argument("--refine-steps", type=int, default=REFINE_STEPS, help="behind them")
+    parser.add_argument("--steps", type=int, default=NUM_STEPS)
     parser.add_argument("--workers", type=int, default=1, help="processes that render")
     parser.add_argument("--threads", type=int, default=2, help="that train")
     parser.add_argument("--check-every", type=int, default=500)
@@ -258,8 +242,7 @@ def main(argv: list[str] | None = None) -> int:
         pretrain(
             args.out,
             PretrainConfig(seed=args.seed),
-            num_steps=args.steps + args.refine_steps,
-            refine_steps=args.refine_steps,
+            num_steps=args.steps,
             workers=args.workers,
             check_every=args.check_every,
             stop=stop,
