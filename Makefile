@@ -32,7 +32,7 @@ check: $(VENV)/.installed-dev  ## lint and check the formatting
 	@$(BIN)/ruff format --check .
 
 bench: $(VENV)/.installed-bench  ## the measurements that README quotes (minutes)
-	@for script in photo_ladder scenes packing embedded; do \
+	@for script in photo_ladder scenes packing embedded best_of_n; do \
 	  echo "== benchmarks/$$script.py"; $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 wheel: $(VENV)/.installed  ## build the package and check that the critic is in it
@@ -66,6 +66,6 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 # A benchmark names what it lacks, so that neither rival has to install.
 $(VENV)/.installed-bench: $(VENV)/.installed
 	@echo "Installing what the benchmarks need into $(VENV) ..."
-	@$(PIP) -e '.[bench]'
+	@$(PIP) -e '.[bench,diffusers]'
 	@$(PIP) --no-deps basicsr || echo "basicsr did not install: NIQE will be left out"
 	@touch $@

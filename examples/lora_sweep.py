@@ -30,6 +30,8 @@ parser.add_argument("-n", type=int, default=3, help="seeds a prompt")
 parser.add_argument("--steps", type=int, default=8)
 parser.add_argument("--out", type=Path, default=Path("runs/lora_sweep"))
 options = parser.parse_args()
+if options.model and not options.lora:
+    parser.error("--model needs --lora: a random LoRA is made for the tiny pipeline alone")
 
 
 def random_lora(unet: torch.nn.Module, rank: int = 2) -> dict[str, torch.Tensor]:
