@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from eliq.backbone import Backbone
+from eliq.errors import TrainingError
 
 from ..curves import CurveLog
 from ..run_state import RunState, StopRequest
@@ -87,6 +88,11 @@ def make_tokenizer(num_prompts: int = 20_000) -> Tokenizer:
 
 def make_optimizers(model: nn.Module, config: PretrainConfig) -> dict[str, torch.optim.Optimizer]:
     """Muon for the matrices of the layers, AdamW for everything else."""
+    if not hasattr(torch.optim, "Muon"):
+        raise TrainingError(
+            f"the pretraining needs Muon, which torch has from 2.9 on, found {torch.__version__}: "
+            "update torch"
+        )
     matrices, rest = [], []
     for name, parameter in model.named_parameters():
         hidden = parameter.ndim == 2 and "embed" not in name and "auxiliary" not in name
