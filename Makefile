@@ -23,6 +23,7 @@ help:  ## this list
 demo: $(VENV)/.installed  ## score and rank the example images, write a contact sheet
 	@$(BIN)/eliq rank examples/images --prompts examples/images/prompts.jsonl --contact-sheet $(SHEET) --format human
 	@echo "Contact sheet: $(CURDIR)/$(SHEET)"
+	@echo "The embedded critic has seen rendered scenes alone; on photographs its scores mean little yet (README, limits)."
 
 test: $(VENV)/.installed-dev  ## run the tests (offline, CPU, about two minutes)
 	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)
@@ -52,7 +53,7 @@ $(BIN)/python:
 # The stamps make the second run instant. The install is editable, so that the code need not be
 # a prerequisite of them.
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
-	@echo "Installing ELIQ and torch into $(VENV), a few minutes the first time ..."
+	@echo "Installing ELIQ and torch into $(VENV): up to ten minutes the first time, and silent till then ..."
 	@$(PIP) torch
 	@$(PIP) -e .
 	@touch $@

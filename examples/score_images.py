@@ -3,7 +3,8 @@
     python examples/score_images.py            # about 10 s on a CPU, 24 lines
     python examples/score_images.py --smoke    # four images
 
-Expect clean images above their degraded copies, and right prompts above wrong ones.
+Expect clean scenes above their degraded copies in quality, and right prompts above wrong ones in
+alignment; on the photographs the embedded critic's scores mean little yet.
 """
 
 import json
