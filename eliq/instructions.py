@@ -135,6 +135,10 @@ class ChatLayout:
         """Ids of plain text: no added token can come out of it."""
         return self._plain.encode(text, add_special_tokens=False).ids
 
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """(start, end) in characters of each token of :meth:`encode`."""
+        return self._plain.encode(text, add_special_tokens=False).offsets
+
     def _answer(self, word: str) -> int:
         ids = self.encode(word)
         if len(ids) != 1:

@@ -1,9 +1,10 @@
 """Helpers of the pretraining that the shipped critic does not keep, and the losses of a batch.
 
-From scratch, a low/high answer is too thin a signal to learn what a fox is. Two linear heads give
-a denser one while the backbone is young: what each 32 px cell of the image shows, read from the
-vision tower, and which distortion of which severity an image has, read from the answer states.
-Both come from the renderer, none from people, and both are thrown away.
+From scratch, a low/high answer is too thin a signal to learn what a fox is. Linear heads give a
+denser one while the backbone is young: what each 32 px cell of the image shows, read from the
+vision tower, where each named thing is, read from the nouns of a caption, and which distortion of
+which severity an image has, read from the answer states. All come from the renderer, none from
+people, and all are thrown away.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ __all__ = ["Auxiliary", "batch_losses"]
 
 
 class Auxiliary(nn.Module):
-    """The two linear heads. ``vision_width`` and ``text_width`` are the model's hidden sizes."""
+    """The linear heads. ``vision_width`` and ``text_width`` are the model's hidden sizes."""
 
     def __init__(self, vision_width: int, text_width: int) -> None:
         super().__init__()
@@ -33,6 +34,7 @@ class Auxiliary(nn.Module):
         self.background = nn.Linear(vision_width, len(BACKGROUNDS))
         self.distortion = nn.Linear(text_width, len(TRAINED_DISTORTIONS) + 1)
         self.severity = nn.Linear(text_width, 1)
+        self.place = nn.Linear(text_width, 2)
 
     def grounding_loss(self, cells: Tensor, batch: dict[str, Tensor]) -> Tensor:
         """Cross-entropy of what the cells [B*C, width] show."""
@@ -47,6 +49,13 @@ class Auxiliary(nn.Module):
                 background.flatten(0, 1), batch["background"].repeat_interleave(background.shape[1])
             )
         )
+
+    def place_loss(self, states: Tensor, places: Tensor) -> Tensor:
+        """Where a named thing is, from the states of nouns [N, width]; `places` [N, 2] in 0..1.
+
+        "left of" can be judged only by a model whose nouns know where they are.
+        """
+        return F.smooth_l1_loss(self.place(states), places - 0.5, beta=0.1)
 
     def distortion_loss(self, states: Tensor, batch: dict[str, Tensor]) -> Tensor:
         """Kind and severity of the damage, from the primary answer states [B, width]."""
@@ -104,13 +113,16 @@ def _alignment_losses(backbone, auxiliary, batch, hidden, states, cells):
         logits = backbone.label_logits(hidden[row, position])
     caption = F.cross_entropy(logits.float(), target)
     grounding = auxiliary.grounding_loss(cells, batch)
-    loss = binary + listwise + 0.5 * caption + grounding
+    named = hidden[batch["named"][0], batch["named"][1]].float()
+    place = auxiliary.place_loss(named, batch["places"])
+    loss = binary + listwise + 0.5 * caption + grounding + 3.0 * place
     true = margins.gather(1, labels.argmax(1, keepdim=True))
     right = ((true > margins) & (labels == 0)).sum() / (labels == 0).sum()
     return loss, {
         "alignment_loss": float(binary.detach()),
         "caption_loss": float(caption.detach()),
         "grounding_loss": float(grounding.detach()),
+        "place_loss": float(place.detach()),
         "swap_accuracy": float(right.detach()),
     }
 
@@ -136,9 +148,15 @@ def _ladder_losses(backbone, auxiliary, batch, states):
     )
     chain = own.view(-1, steps + 1)
     rank = ladder_ranking_loss(chain[:, 0], chain[:, 1:], margin_step=0.7, margin_total=2.5)
-    # The other aspect is not supervised by construction, but damage never makes an image better.
+    # Damage never makes the other aspect better, and technical damage makes beauty a little worse.
     beside = other.view(-1, steps + 1)
     rise = torch.clamp(beside[:, 1:] - beside[:, :-1], min=0).mean()
+    technical = (primary.view(-1, steps + 1)[:, 0] == 0).nonzero().squeeze(1)
+    if len(technical):
+        spoilt = beside[technical]
+        rise = rise + 0.5 * ladder_ranking_loss(
+            spoilt[:, 0], spoilt[:, 1:], margin_step=0.2, margin_total=0.8
+        )
     damage = auxiliary.distortion_loss(states[index, primary], batch)
     loss = binary + 0.3 * other_answer + rank + rise + 0.3 * damage
     figures = {

@@ -20,7 +20,7 @@ from eliq.patches import PatchConfig, patchify
 from eliq.supervision.distortions import DISTORTIONS, distortion_names, ladder
 
 from .camera import camera
-from .nouns import COLOURS, NOUNS, SHAPES
+from .nouns import COLOURS, NOUNS, SHAPES, noun_phrase
 from .render import render_positive
 from .scenes import FULL_DIFFICULTY, Scene, SceneConfig, prompt_variants, scene_renderer
 
@@ -79,7 +79,7 @@ class BatchMaker:
         num_variants: int = 3,
         ladders: int = 6,
         ladder_steps: int = 3,
-        ladder_px: tuple[int, ...] = (160, 192, 224, 256),
+        ladder_px: tuple[int, ...] = (160, 192, 224, 256, 320),
     ) -> None:
         self.layout, self.patches, self.seed = layout, patches, seed
         self.alignment_rows, self.num_variants = alignment_rows, num_variants
@@ -101,10 +101,10 @@ class BatchMaker:
             camera(s.image, rng, rng.uniform(0.3, 1.0)) if rng.random() < 0.3 else s.image
             for s in scenes
         ]
-        suffixes, captions = [], []
+        suffixes, captions, places = [], [], []
         labels = torch.zeros(count, self.num_variants + 2)
         for index, scene in enumerate(scenes):
-            wrong = [text for _, text in prompt_variants(scene, rng, self.num_variants)]
+            wrong = self._wrong_prompts(scene, rng)
             other = scenes[(index + 1 + int(rng.integers(count - 1))) % count].prompt
             texts = [scene.prompt, *wrong, *([other] if other != scene.prompt else [])]
             order = rng.permutation(len(texts))
@@ -112,26 +112,62 @@ class BatchMaker:
             labels[index, : len(texts)] = torch.tensor([float(i == 0) for i in order])
             answer = [*self.layout.encode(scene.prompt), self.layout.pad_token_id]
             captions.append((len(texts), len(answer), answer))
+            places.append(self._places(scene))
             suffixes.append(
                 [*(self.layout.alignment(texts[i]) for i in order), [*self.caption, *answer]]
             )
         batch = self._rows(images, suffixes)
         cells = [self._cells(scene, size) for scene in scenes]
         row, position, target = [], [], []
+        named: list[tuple[int, int, float, float]] = []
         for index, (question, length, answer) in enumerate(captions):
             last = int(batch["last"][index, question])
             row += [index] * length
             position += range(last - length, last)
             target += answer
+            # The token itself lies one after the position that foretells it.
+            named += [(index, last - length + 1 + at, x, y) for at, x, y in places[index]]
         return batch | {
             "kind": "alignment",
             "labels": labels,
             "caption": torch.tensor([row, position, target]),
+            "named": torch.tensor([n[:2] for n in named]).T,
+            "places": torch.tensor([n[2:] for n in named]),
             "things": torch.cat([c[0] for c in cells]),
             "colours": torch.cat([c[1] for c in cells]),
             "centres": torch.cat([c[2] for c in cells]),
             "background": torch.tensor([_background_id(s) for s in scenes]),
         }
+
+    def _wrong_prompts(self, scene: Scene, rng: np.random.Generator) -> list[str]:
+        """Hard swaps, a relation's among them wherever there is one: it is the rarest to learn."""
+        wrong = prompt_variants(scene, rng, self.num_variants)
+        if scene.facts["relation"] is not None and all(k != "relation" for k, _ in wrong):
+            wrong[-1:] = prompt_variants(scene, rng, 1, kinds=("relation",))
+        return [text for _, text in wrong]
+
+    def _places(self, scene: Scene) -> list[tuple[int, float, float]]:
+        """(index of the token that ends a noun, x, y of its group's centre in 0..1), true prompt.
+
+        The nouns stand in the prompt in the order of the groups.
+        """
+        size, text, start, found = scene.config.size_px, scene.prompt, 0, []
+        ends = self.layout.offsets(text)
+        for group, boxes in zip(scene.facts["groups"], scene.boxes, strict=True):
+            words = noun_phrase(
+                group["noun"],
+                group["colour"],
+                group["count"],
+                digits=scene.facts["wording"]["digits"],
+            )
+            start = text.find(words, start)
+            if start < 0:
+                return found
+            start += len(words)
+            token = next(i for i, (_, end) in enumerate(ends) if end >= start)
+            centre = np.mean(boxes, axis=0) / size
+            found.append((token, (centre[0] + centre[2]) / 2, (centre[1] + centre[3]) / 2))
+        return found
 
     def _ladder_batch(self, rng: np.random.Generator, level: Level) -> dict[str, Tensor | str]:
         size = int(rng.choice(self.ladder_px))

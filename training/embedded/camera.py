@@ -11,7 +11,7 @@ import io
 import numpy as np
 from PIL import Image, ImageFilter
 
-from .noise import field
+from .sensor import add_sensor_noise
 
 
 def _tone_table(rng: np.random.Generator, strength: float) -> list[int]:
@@ -38,15 +38,7 @@ def camera(image: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -
     picture = picture.point(_tone_table(rng, strength))
     noise = rng.uniform(0.0, 3.0) * strength
     if noise > 0.3:
-        # Shot noise grows with the root of the signal; a little of it is colour.
-        values = np.asarray(picture).astype(np.float32)
-        grain = field(rng, "white", height, width) - 0.5
-        grain = grain * np.float32(noise / 0.17)
-        level = np.sqrt(values[..., 1] * np.float32(1 / 128)) * np.float32(0.8) + np.float32(0.2)
-        values += (grain * level)[..., None]
-        tint = (field(rng, "white", height, width) - 0.5) * np.float32(0.5 * noise / 0.17)
-        values[..., 0] += tint
-        values[..., 2] -= tint
+        values = add_sensor_noise(np.asarray(picture).astype(np.float32), rng, noise)
         picture = Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
     if rng.random() < 0.5 * strength:
         factor = rng.uniform(0.8, 1.3)

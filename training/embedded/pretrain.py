@@ -39,14 +39,14 @@ from .selection import select_alignment, select_ladders
 log = logging.getLogger("eliq")
 
 # Of the critic that is shipped.
-NUM_STEPS = 3600
+NUM_STEPS = 4000
 # (start, objects, backgrounds, groups, relations, share of ladder batches, px)
 LEVELS = (
-    Level(0.00, 25, 9, 1, False, 0.15),
-    Level(0.12, 60, 16, 2, False, 0.20),
-    Level(0.25, 110, 24, 2, True, 0.25),
-    Level(0.40, 165, 24, 2, True, 0.30),
-    Level(0.60, 165, 24, 2, True, 0.45, (128, 128, 160, 192)),
+    Level(0.00, 25, 9, 1, False, 0.20),
+    Level(0.12, 60, 16, 2, True, 0.25),
+    Level(0.25, 110, 24, 2, True, 0.35),
+    Level(0.40, 165, 24, 2, True, 0.45),
+    Level(0.60, 165, 24, 2, True, 0.55, (128, 128, 160, 192)),
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .camera import camera
+from .photolike import add_relief, render_photolike
 from .scenes import Scene, SceneConfig, scene_renderer
 from .textures import render_dead_leaves, render_texture
 
@@ -13,14 +14,18 @@ def render_positive(
     seed: int | tuple[int, ...],
     config: SceneConfig,
     *,
-    textures: float = 0.15,
-    dead_leaves: float = 0.10,
+    textures: float = 0.10,
+    dead_leaves: float = 0.05,
+    photolike: float = 0.40,
+    relief: float = 0.40,
     captured: float = 0.60,
 ) -> tuple[np.ndarray, str, Scene | None]:
-    """Image uint8 [S, S, 3], its true prompt, and the scene behind it (None for textures).
+    """Image uint8 [S, S, 3], its true prompt, and the scene behind it (None where there is none).
 
-    `textures`, `dead_leaves` and `captured` are probabilities: the rest of the images are scenes,
-    and `captured` of all pass the camera. The same seed and config give the same bytes.
+    `textures`, `dead_leaves` and `photolike` are probabilities: the rest of the images are scenes.
+    Of all but the photograph-like ones, which have a surface and a camera of their own, `relief`
+    are given a surface that no other image has and `captured` pass the camera. The same seed and
+    config give the same bytes.
     """
     rng = np.random.default_rng(seed)
     draw = rng.random()
@@ -29,11 +34,16 @@ def render_positive(
         image, prompt = render_texture(rng, config.size_px)
     elif draw < textures + dead_leaves:
         image, prompt = render_dead_leaves(rng, config.size_px)
+    elif draw < textures + dead_leaves + photolike:
+        image, prompt = render_photolike(rng, config.size_px)
+        return image, prompt, None
     else:
         scene = scene_renderer(config).render(rng)
         image, prompt = scene.image, scene.prompt
+    if rng.random() < relief:
+        image = add_relief(image, rng)
     if rng.random() < captured:
         image = camera(image, rng, rng.uniform(0.3, 1.0))
-        if scene is not None:
-            scene.image = image
+    if scene is not None:
+        scene.image = image
     return np.ascontiguousarray(image), prompt, scene
