@@ -109,7 +109,9 @@ def rendered(num_scenes: int, size_px: int) -> Iterator[tuple[int, object, dict[
 
     config = replace(FULL_DIFFICULTY, size_px=size_px)
     for seed in range(FIRST_SEED, FIRST_SEED + num_scenes):
-        _, _, scene = render_positive(seed, config, textures=0.0, dead_leaves=0.0, photolike=0.0, relief=0.0)
+        _, _, scene = render_positive(
+            seed, config, textures=0.0, dead_leaves=0.0, photolike=0.0, relief=0.0
+        )
         yield seed, scene, hard_swaps(scene, np.random.default_rng((seed, 1)))
 
 
