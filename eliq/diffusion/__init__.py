@@ -14,6 +14,7 @@ from .callback import ScoreCallback
 from .candidates import BestOfNResult, Candidate, RerollResult
 from .clean_estimate import SchedulerTap, StepEstimate
 from .decoding import latents_to_images
+from .one_image import GeneratedImage, generate_image
 from .pipelines import PipelineFacts, describe_pipeline
 from .prune_report import PruneReport
 from .prune_schedule import PruneSchedule
@@ -25,6 +26,7 @@ from .reroll import reroll
 __all__ = [
     "BestOfNResult",
     "Candidate",
+    "GeneratedImage",
     "PipelineFacts",
     "PruneReport",
     "PruneSchedule",
@@ -35,6 +37,7 @@ __all__ = [
     "best_of_n",
     "combine_scores",
     "describe_pipeline",
+    "generate_image",
     "latents_to_images",
     "make_record",
     "read_record",
