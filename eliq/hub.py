@@ -12,7 +12,7 @@ from torch import nn
 
 from .errors import BackboneError
 
-__all__ = ["load_hub_model"]
+__all__ = ["check_is_qwen_vl", "load_hub_model"]
 
 Triple = tuple[float, float, float]
 
@@ -43,10 +43,7 @@ def load_hub_model(
     except (OSError, ValueError) as error:
         raise BackboneError(_missing(model_id, "config.json", local_files_only)) from error
     if "qwen" not in config.model_type or getattr(config, "vision_config", None) is None:
-        raise BackboneError(
-            f"the backbone must be a Qwen-VL model, but {model_id} is {config.model_type!r}: "
-            "try Qwen/Qwen3-VL-4B-Instruct"
-        )
+        raise BackboneError(_not_qwen_vl(model_id, config.model_type))
     try:
         model = AutoModelForImageTextToText.from_pretrained(
             model_id, dtype=dtype, attn_implementation="sdpa", use_safetensors=True, **common
@@ -56,6 +53,28 @@ def load_hub_model(
     tokenizer = Tokenizer.from_file(str(_file(model_id, "tokenizer.json", common)))
     mean, std = _mean_and_std(model_id, common)
     return model, tokenizer, mean, std
+
+
+def check_is_qwen_vl(directory: Path) -> None:
+    """Refuse a directory whose config.json is of another model; one without it passes here.
+
+    Raises:
+        BackboneError: not a Qwen-VL with an image tower.
+    """
+    try:
+        config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return  # loading says what is wrong with it
+    kind = str(config.get("model_type")) if isinstance(config, dict) else "no table"
+    if "qwen" not in kind or not config.get("vision_config"):
+        raise BackboneError(_not_qwen_vl(str(directory), kind))
+
+
+def _not_qwen_vl(name: str, kind: str) -> str:
+    return (
+        f"the backbone must be a Qwen-VL model, but {name} is {kind!r}: "
+        "try Qwen/Qwen3-VL-4B-Instruct"
+    )
 
 
 def _missing(model_id: str, what: str, local_files_only: bool) -> str:

@@ -7,15 +7,19 @@ Expect clean scenes above their degraded copies in quality, and right prompts ab
 alignment; on the photographs the embedded critic's scores mean little yet.
 """
 
+import argparse
 import json
-import sys
 from pathlib import Path
 
 from eliq import Scorer
 
+parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser.add_argument("--smoke", action="store_true", help="four images")
+options = parser.parse_args()
+
 folder = Path(__file__).resolve().parent / "images"
 rows = [json.loads(line) for line in (folder / "prompts.jsonl").read_text("utf-8").splitlines()]
-rows = rows[:4] if "--smoke" in sys.argv else rows
+rows = rows[:4] if options.smoke else rows
 
 scorer = Scorer.from_pretrained()  # the embedded critic; or a directory, or a hub id
 scores = scorer.score([folder / row["path"] for row in rows], [row["prompt"] for row in rows])

@@ -4,6 +4,12 @@ The tiny one is a Stable Diffusion of 0.1 M random weights, built in a second wi
 It paints textures, whatever the prompt: it shows what the examples do, not how well.
 """
 
+import importlib.util
+import sys
+
+if importlib.util.find_spec("diffusers") is None:
+    sys.exit("this example needs diffusers: pip install 'eliq[diffusers]'")
+
 import torch
 from diffusers import (
     AutoencoderKL,

@@ -49,6 +49,8 @@ def test_the_text_beside_an_image_is_its_prompt(folder):
     paths = find_images([str(folder)])
     assert [item.prompt for item in pair_prompts(paths)] == ["a fox", None, None, None]
     assert pair_prompts(paths, prompt="b")[0].prompt == "b"
+    # A text given as an image is not its own prompt.
+    assert pair_prompts([str(folder / "a.txt")])[0].prompt is None
 
 
 @pytest.mark.parametrize(

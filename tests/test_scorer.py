@@ -202,6 +202,22 @@ def test_calibrated_scores_are_the_raw_ones_mapped(tiny_scorer, one_by_one):
     torch.testing.assert_close(one_by_one.alignment, expected, equal_nan=True)
 
 
+def test_zero_shot_refuses_another_model_before_its_weights_are_fetched(tmp_path, monkeypatch):
+    from eliq.scorer import scorer as module
+
+    asked = []
+
+    def resolve(model_id, *, files, **_):
+        asked.append(files)
+        return tmp_path
+
+    monkeypatch.setattr(module, "resolve_directory", resolve)
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}', encoding="utf-8")
+    with pytest.raises(EliqError, match="llama.*Qwen/Qwen3-VL"):
+        Scorer.zero_shot("owner/name")
+    assert asked == [("config.json",)]
+
+
 def test_zero_shot_scores_are_margins(tiny_checkpoint):
     scorer = Scorer(tiny_checkpoint.backbone)
     margins = tiny_checkpoint.backbone.embed([IMAGES[0]], ["a cat"]).margins[0]

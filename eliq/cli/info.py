@@ -15,6 +15,7 @@ from .output import emit
 __all__ = ["checkpoint_facts", "show_info"]
 
 _MAX_HEADER_BYTES = 16 << 20
+_MOST_SHOWN = 80  # characters of a fact of the training
 
 
 def show_info(checkpoint: str | None, *, as_json: bool) -> int:
@@ -105,6 +106,10 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in facts["training"].items():
         is_plain = isinstance(value, (str, int, float, bool))
         text = str(value) if is_plain else json.dumps(value, ensure_ascii=False)
+        if len(text) > _MOST_SHOWN:
+            text = (
+                f"{len(value)} settings, in eliq info --json" if not is_plain else text[:77] + "..."
+            )
         yield f"training {name.replace('_', ' ')}", text
 
 

@@ -118,7 +118,8 @@ def _path_key(path: str) -> str:
 
 def _sidecar(path: str) -> str | None:
     sidecar = Path(path).with_suffix(".txt") if Path(path).suffix else None
-    if sidecar is None or not sidecar.is_file():
+    # A text file is no prompt of its own: it is scored, and refused, as the image it is taken for.
+    if sidecar is None or sidecar == Path(path) or not sidecar.is_file():
         return None
     try:
         return sidecar.read_text(encoding="utf-8-sig").strip() or None

@@ -44,8 +44,6 @@ def run(
     wait until all are scored. What ends the run early, an interruption or an error, goes on after
     the rows that are done were written.
     """
-    if not request.quiet:
-        _warn_of_missing_prompts(request)
     start_s = time.perf_counter()
     writer = request.writer()
     rows: list[dict[str, Any]] = []
@@ -59,6 +57,8 @@ def run(
 
     try:
         scorer = scoring.load_scorer(**request.scorer_options)
+        if not request.quiet:  # only now: a checkpoint that is not there is the first thing to say
+            _warn_of_missing_prompts(request)
         scored = scoring.score_rows(scorer, request.items)
         for row in _with_progress(scored, len(request.items), quiet=request.quiet):
             rows.append(row)

@@ -29,6 +29,7 @@ from ..checkpoint import (
 from ..checkpoint.location import BACKBONE_FILES, resolve_directory
 from ..errors import BackboneError, CheckpointError, ConfigError
 from ..head import ScoringHead
+from ..hub import check_is_qwen_vl
 from ..scores import SCORE_NAMES, Scores
 from .devices import choose_device, choose_dtype, default_batch_px
 from .run import ScoringRun
@@ -167,13 +168,10 @@ class Scorer:
             ConfigError: a device or dtype that there is not.
         """
         chosen = choose_device(device)
-        directory = resolve_directory(
-            model_id,
-            what="a Qwen-VL model",
-            files=BACKBONE_FILES,
-            revision=revision,
-            error=BackboneError,
-        )
+        named = {"what": "a Qwen-VL model", "revision": revision, "error": BackboneError}
+        # The small file first: gigabytes of a model of another kind are not fetched to be refused.
+        check_is_qwen_vl(resolve_directory(model_id, files=("config.json",), **named))
+        directory = resolve_directory(model_id, files=BACKBONE_FILES, **named)
         backbone = Backbone.from_pretrained(
             str(directory),
             dtype=choose_dtype(dtype, chosen, is_large=True),
