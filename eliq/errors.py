@@ -11,6 +11,7 @@ __all__ = [
     "ConfigError",
     "DiffusionError",
     "EliqError",
+    "EvaluationError",
     "ImageError",
     "PromptError",
     "SupervisionError",
@@ -52,3 +53,7 @@ class TrainingError(EliqError):
 
 class DiffusionError(EliqError):
     """A diffusers pipeline, or an option for one, that ELIQ cannot work with."""
+
+
+class EvaluationError(EliqError):
+    """A benchmark of human opinions that cannot be read or compared with."""
