@@ -1,4 +1,4 @@
-"""Tiny diffusers pipelines with random weights, so that every script that generates has a `--smoke`.
+"""Tiny diffusers pipelines with random weights: every script that generates has a `--smoke`.
 
     pipe = tiny_pipeline("tiny-flux")
     pipe("a red fox", height=64, width=64, num_inference_steps=4)
