@@ -51,8 +51,9 @@ class Supervision:
         """(training, held out), disjoint in prompts and so in images; at least one on each side.
 
         `held_out_share` is that of the prompts; prompts that differ only in capitals, spaces and
-        closing punctuation are one. A shuffled prompt that came from the other side is drawn anew
-        from its own; where that has no other prompt, it stays.
+        closing punctuation are one, and so are a prompt and its generated variants
+        (`prompt_group`). A shuffled prompt that came from the other side is drawn anew from its
+        own; where that has no other prompt, it stays.
 
         Raises:
             TrainingError: fewer than two prompts, or a share outside 0..1.
@@ -61,8 +62,13 @@ class Supervision:
             raise TrainingError(
                 f"held_out_share: expected a number between 0 and 1, found {held_out_share}"
             )
+        groups = {bare_prompt(row.prompt): row.prompt_group for row in self.tuples}
+
+        def hash_of(prompt: str) -> str:
+            return _hash(groups.get(bare_prompt(prompt)) or prompt, seed)
+
         # Only prompts of tuples are counted, so that each side has some.
-        hashes = sorted({_hash(row.prompt, seed) for row in self.tuples})
+        hashes = sorted({hash_of(row.prompt) for row in self.tuples})
         if len(hashes) < 2:
             raise TrainingError(
                 f"a held-out split needs images of at least 2 prompts, found {len(hashes)}"
@@ -72,7 +78,7 @@ class Supervision:
         threshold = hashes[number - 1]
 
         def is_held_out(prompt: str) -> bool:
-            return _hash(prompt, seed) <= threshold
+            return hash_of(prompt) <= threshold
 
         def side(held_out: bool) -> Supervision:
             tuples = [row for row in self.tuples if is_held_out(row.prompt) == held_out]

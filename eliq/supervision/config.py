@@ -28,6 +28,10 @@ class SupervisionConfig:
         max_side_px: larger pictures are reduced to this longer side.
         codec: "png", or "jpeg-q<quality>", of every image that is written.
         held_out: whether distortions marked held out take part.
+        generated_share: share of negatives that are generated ones, 0..1, as far as there are any
+            of the family and aspect drawn; the others are distortions of pixels.
+        variant_share: share of tuples whose wrong prompt is that of a generated variant, 0..1, as
+            far as there are any.
 
     Raises:
         ConfigError: a value outside what it may be.
@@ -42,12 +46,14 @@ class SupervisionConfig:
     max_side_px: int = 512
     codec: str = "png"
     held_out: bool = False
+    generated_share: float = 1.0
+    variant_share: float = 0.5
 
     def __post_init__(self) -> None:
         for name in ("num_tuples", "num_ladders", "seed"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must not be negative, found {getattr(self, name)}")
-        for name in ("ai_specific_share", "hard_swap_share"):
+        for name in ("ai_specific_share", "hard_swap_share", "generated_share", "variant_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} must lie in 0..1, found {getattr(self, name)}")
         steps = list(self.severities)

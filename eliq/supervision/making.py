@@ -17,24 +17,45 @@ from PIL import Image
 
 from .config import SupervisionConfig
 from .distortions import DISTORTIONS, MIN_SIDE_PX
-from .negatives import DamagedImage, make_ladder, make_visual_negatives
+from .fitting import fit_to, jpeg_history
+from .generated import GeneratedNegative
+from .negatives import (
+    MIN_DIFFERENCE,
+    DamagedImage,
+    difference,
+    make_ladder,
+    make_visual_negatives,
+)
 from .rows import LadderRow, LadderStep, Negative, TupleRow
 from .sources import Source
 
-__all__ = ["PARTIAL_SUFFIX", "Job", "Skipped", "run_job"]
+__all__ = [
+    "PARTIAL_SUFFIX",
+    "Job",
+    "Skipped",
+    "read_negative",
+    "read_pixels",
+    "read_positive",
+    "run_job",
+]
 
 PARTIAL_SUFFIX = ".partial"
 
 
 @dataclass(frozen=True)
 class Job:
-    """A tuple to make (with its wrong prompt) or, where there is no wrong prompt, a ladder."""
+    """A tuple to make (with its wrong prompt) or, where there is no wrong prompt, a ladder.
+
+    `generated` are the negatives of this source that generators made; `prompt_group` as in rows.
+    """
 
     row_id: str
     seed: int
     source: Source
     negative_prompt: str | None = None
     negative_prompt_kind: str | None = None
+    generated: tuple[GeneratedNegative, ...] = ()
+    prompt_group: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,12 +69,16 @@ class Skipped:
 
 def run_job(job: Job, out_dir: str, config: SupervisionConfig) -> TupleRow | LadderRow | Skipped:
     """Makes one row and writes its images, each under a temporary name and then renamed."""
-    positive = _read(job.source, config)
+    positive = read_positive(job.source, config)
     if isinstance(positive, Skipped):
         return positive
     rng = np.random.default_rng(job.seed)
     is_tuple = job.negative_prompt is not None
-    made = (make_visual_negatives if is_tuple else make_ladder)(positive, rng, config)
+    if is_tuple:
+        given = _given(job, positive, config) if job.generated else None
+        made = make_visual_negatives(positive, rng, config, given=given)
+    else:
+        made = make_ladder(positive, rng, config)
     if made is None:
         return Skipped(job.source.name, "no_visible_negative", "no distortion changes it")
     write = _writer(Path(out_dir), config)
@@ -80,6 +105,7 @@ def run_job(job: Job, out_dir: str, config: SupervisionConfig) -> TupleRow | Lad
             negative_prompt_kind=job.negative_prompt_kind,
             technical=negative("technical", made.technical),
             aesthetic=negative("aesthetic", made.aesthetic),
+            prompt_group=job.prompt_group,
             **common,
         )
     steps = tuple(
@@ -97,17 +123,50 @@ def run_job(job: Job, out_dir: str, config: SupervisionConfig) -> TupleRow | Lad
     )
 
 
-def _read(source: Source, config: SupervisionConfig) -> np.ndarray | Skipped:
-    """The picture as uint8 [H,W,3], reduced to `max_side_px`, or why there is none."""
-    # torch comes with it: only the processes that read pictures pay for that.
-    from ..images import load_image
+def _given(
+    job: Job, positive: np.ndarray, config: SupervisionConfig
+) -> Callable[[str, str], DamagedImage | None]:
+    """What `make_visual_negatives` asks for: one of the generated negatives, at random."""
+    # A stream of its own: which distortions are drawn does not depend on what was generated.
+    rng = np.random.default_rng([job.seed, 2])
 
-    loaded = load_image(source.path)
-    if loaded.pixels is None:
-        return Skipped(source.name, str(loaded.error_class), str(loaded.error))
-    if "constant_image" in loaded.flags:
-        return Skipped(source.name, "constant_image", "every pixel is the same")
-    image = (loaded.pixels.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+    def given(family: str, aspect: str) -> DamagedImage | None:
+        fitting = [g for g in job.generated if (g.family, g.aspect) == (family, aspect)]
+        if not fitting or rng.random() >= config.generated_share:
+            return None
+        chosen = fitting[int(rng.integers(len(fitting)))]
+        image = read_negative(chosen, job.source, positive)
+        if image is None or difference(positive, image) < MIN_DIFFERENCE:
+            return None
+        facts = {"generation_prompt": chosen.generation_prompt, **chosen.parameters}
+        return DamagedImage(image, chosen.kind, chosen.severity, facts)
+
+    return given
+
+
+def read_negative(
+    negative: GeneratedNegative, source: Source, positive: np.ndarray
+) -> np.ndarray | None:
+    """A generated negative as it will stand beside its positive, in its size and compression.
+
+    Args:
+        positive: uint8 [H,W,3], as `read_positive` gives it.
+
+    Returns:
+        uint8 [H,W,3], or None where the file cannot be read or would have to be enlarged.
+    """
+    image = read_pixels(negative.path)
+    if isinstance(image, tuple):
+        return None
+    history = jpeg_history(source.path)
+    return fit_to(image if history is None else history.apply(image), *positive.shape[:2])
+
+
+def read_positive(source: Source, config: SupervisionConfig) -> np.ndarray | Skipped:
+    """The picture as uint8 [H,W,3], reduced to `max_side_px`, or why there is none."""
+    image = read_pixels(source.path)
+    if isinstance(image, tuple):
+        return Skipped(source.name, *image)
     height, width = image.shape[:2]
     scale = config.max_side_px / max(height, width)
     if scale < 1:
@@ -118,6 +177,19 @@ def _read(source: Source, config: SupervisionConfig) -> np.ndarray | Skipped:
         message = f"{height}x{width} px, needs {MIN_SIDE_PX} px a side"
         return Skipped(source.name, "too_small", message)
     return np.ascontiguousarray(image)
+
+
+def read_pixels(path: str | os.PathLike[str]) -> np.ndarray | tuple[str, str]:
+    """A picture as uint8 [H,W,3], or a word and a line that say why there is none."""
+    # torch comes with it: only the processes that read pictures pay for that.
+    from ..images import load_image
+
+    loaded = load_image(path)
+    if loaded.pixels is None:
+        return str(loaded.error_class), str(loaded.error)
+    if "constant_image" in loaded.flags:
+        return "constant_image", "every pixel is the same"
+    return (loaded.pixels.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
 
 
 def _writer(out_dir: Path, config: SupervisionConfig) -> Callable[[str, np.ndarray], str]:

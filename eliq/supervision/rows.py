@@ -9,32 +9,38 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 from ..errors import SupervisionError
-from .distortions import DISTORTIONS, FAMILIES
+from .distortions import FAMILIES
+from .generated import GENERATED_KINDS, aspect_of
 
 __all__ = ["PROMPT_KINDS", "LadderRow", "LadderStep", "Negative", "TupleRow", "is_codec"]
 
 #: What was done to the prompt of an alignment negative.
-PROMPT_KINDS = ("shuffle", "object", "colour", "count", "relation", "background")
+#: "variant": the prompt of another image of the set, made from an edit of this one's prompt.
+PROMPT_KINDS = ("shuffle", "object", "colour", "count", "relation", "background", "variant")
 _CODEC = re.compile(r"png|jpeg-q([1-9]\d?|100)")
 
 
 @dataclass(frozen=True)
 class Negative:
-    """One damaged image and what was done to it."""
+    """One worse image and what was done: a distortion, or a kind of `generated.GENERATED_KINDS`.
+
+    `severity` is None only where a generated kind knows none.
+    """
 
     path: str
     distortion: str
-    severity: float
+    severity: float | None
     parameters: dict[str, Any]
 
     def __post_init__(self) -> None:
-        _check_distortion(self.distortion)
-        _check_severity(self.severity)
+        aspect_of(self.distortion)
+        if self.severity is not None or self.distortion not in GENERATED_KINDS:
+            _check_severity(self.severity)
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,11 @@ class LadderStep:
 
 @dataclass(frozen=True)
 class TupleRow:
-    """(I+, I-tec, I-aes, p, p-ali) of Eq. 1 and where it comes from."""
+    """(I+, I-tec, I-aes, p, p-ali) of Eq. 1 and where it comes from.
+
+    `prompt_group` is the prompt that `prompt` is a variant of, "" where it is none: a split by
+    prompt keeps a group together.
+    """
 
     tuple_id: str
     seed: int
@@ -65,6 +75,7 @@ class TupleRow:
     source: str
     size: tuple[int, int]
     codec: str
+    prompt_group: str = ""
 
     def __post_init__(self) -> None:
         _check_common(self.tuple_id, self.family, self.size, self.codec)
@@ -79,9 +90,9 @@ class TupleRow:
             raise SupervisionError("negative_prompt is the same as prompt")
         for aspect in ("technical", "aesthetic"):
             name = getattr(self, aspect).distortion
-            if DISTORTIONS[name].aspect != aspect:
+            if aspect_of(name) != aspect:
                 raise SupervisionError(
-                    f"the {aspect} negative has a {DISTORTIONS[name].aspect} distortion, {name!r}"
+                    f"the {aspect} negative has a {aspect_of(name)} distortion, {name!r}"
                 )
 
     def to_json(self) -> dict:
@@ -120,8 +131,7 @@ class LadderRow:
 
     def __post_init__(self) -> None:
         _check_common(self.ladder_id, self.family, self.size, self.codec)
-        _check_distortion(self.distortion)
-        if self.aspect != DISTORTIONS[self.distortion].aspect:
+        if self.aspect != aspect_of(self.distortion):
             raise SupervisionError(f"{self.distortion!r} is no distortion of the {self.aspect!r}")
         severities = [step.severity for step in self.steps]
         if not severities or severities != sorted(set(severities)):
@@ -152,6 +162,7 @@ _TYPES = {
     "str": str,
     "int": int,
     "float": (int, float),
+    "float | None": (int, float, type(None)),
     "dict[str, Any]": Mapping,
     "tuple[int, int]": (list, tuple),
     "tuple[LadderStep, ...]": list,
@@ -165,13 +176,14 @@ def _fields(cls: type, data: Any, inside: str = "") -> dict[str, Any]:
     if not isinstance(data, Mapping):
         raise SupervisionError(f"expected a JSON object{where}, found {type(data).__name__}")
     expected = {name: str(f.type) for name, f in cls.__dataclass_fields__.items()}
+    optional = {name for name, f in cls.__dataclass_fields__.items() if f.default is not MISSING}
     for problem, keys in (
-        ("is missing", expected.keys() - data.keys()),
+        ("is missing", expected.keys() - data.keys() - optional),
         ("is unknown", data.keys() - expected.keys()),
     ):
         if keys:
             raise SupervisionError(f"key {sorted(keys)[0]!r}{where} {problem}")
-    for name, kind in expected.items():
+    for name, kind in ((name, expected[name]) for name in expected if name in data):
         if not isinstance(data[name], _TYPES[kind]) or isinstance(data[name], bool):
             raise SupervisionError(
                 f"{name!r}{where} must be a {kind}, found {type(data[name]).__name__}"
@@ -188,6 +200,8 @@ def _size(value: Any) -> tuple[int, int]:
 def _plain(row: TupleRow | LadderRow) -> dict:
     data = asdict(row)
     data["size"] = list(row.size)
+    if not data.get("prompt_group", True):
+        del data["prompt_group"]  # as in sets from before there were groups
     if "steps" in data:
         data["steps"] = list(data["steps"])
     return data
@@ -218,11 +232,6 @@ def _with_paths_inside(row: Any) -> Any:
     return row
 
 
-def _check_distortion(name: str) -> None:
-    if name not in DISTORTIONS:
-        raise SupervisionError(f"unknown distortion {name!r}")
-
-
-def _check_severity(severity: float) -> None:
-    if not 1 <= severity <= 5:
+def _check_severity(severity: float | None) -> None:
+    if severity is None or not 1 <= severity <= 5:
         raise SupervisionError(f"severity must lie in 1..5, found {severity}")

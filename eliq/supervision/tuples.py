@@ -33,6 +33,7 @@ from .config import SupervisionConfig
 from .making import PARTIAL_SUFFIX, Job, Skipped, run_job
 from .manifest import LADDERS_NAME, MANIFEST_NAME, ManifestWriter
 from .negatives import negative_prompt
+from .pool import Pool
 from .prompt_swaps import swap_vocabulary
 from .rows import LadderRow, TupleRow
 from .sources import Source, read_sources
@@ -77,6 +78,7 @@ def build_supervision(
     config: SupervisionConfig | None = None,
     *,
     prompts_path: str | os.PathLike | None = None,
+    generated: str | os.PathLike | None = None,
     num_workers: int = 0,
 ) -> BuildReport:
     """Makes (or goes on making) a supervision set from a folder of images with prompts.
@@ -88,6 +90,9 @@ def build_supervision(
         images_dir: the positives; see `read_sources` for where their prompts may be.
         out_dir: made where it does not exist.
         prompts_path: a list of prompts outside `images_dir`.
+        generated: folder of negatives that `training.make_negatives` made of these positives. They
+            take the place of distortions; prompt variants among them become positives of their own,
+            each with the other's prompt as its wrong one.
         num_workers: processes that make rows; 0 makes them in this one. Above 0 a script needs the
             usual `if __name__ == "__main__":`.
 
@@ -106,8 +111,9 @@ def build_supervision(
             f"{images_dir}: {len(sources)} images and not one prompt; write prompts.jsonl with "
             'lines like {"path": "a.png", "prompt": "a red fox"}, or a .txt beside each image'
         )
+    pool = Pool.of(with_prompt, generated)
     out_dir.mkdir(parents=True, exist_ok=True)
-    _claim(out_dir, config, with_prompt)
+    _claim(out_dir, config, with_prompt, pool)
     run = partial(run_job, out_dir=str(out_dir), config=config)
     for name, row_type, num_rows in (
         (MANIFEST_NAME, TupleRow, config.num_tuples),
@@ -116,7 +122,7 @@ def build_supervision(
         writer = ManifestWriter(out_dir / name, row_type)
         try:
             kind = "tuples" if row_type is TupleRow else "ladders"
-            jobs = _jobs(kind, num_rows, with_prompt, config, writer.ids, report)
+            jobs = _jobs(kind, num_rows, with_prompt, pool, config, writer.ids, report)
             report.num_resumed += len(writer.ids)
             # disable=None: no bar where stderr is no terminal.
             bar = tqdm(total=num_rows, initial=len(writer.ids), desc=kind, disable=None)
@@ -142,11 +148,14 @@ def _jobs(
     kind: str,
     num_rows: int,
     sources: list[Source],
+    pool: Pool,
     config: SupervisionConfig,
     done: set[str],
     report: BuildReport,
 ) -> Iterator[Job]:
     """The jobs of a set that are not done, in an order that only the seed decides."""
+    if kind == "tuples":
+        sources = sources + pool.variants
     prompts = sorted({source.prompt for source in sources})
     vocabulary = swap_vocabulary(prompts)
     order = sorted(sources, key=lambda source: _digest(config.seed, kind, source.name))
@@ -162,12 +171,20 @@ def _jobs(
             continue
         # A stream of its own: the pictures of a tuple do not depend on the words of the set.
         rng = np.random.default_rng([seed, 1])
-        wrong = negative_prompt(source.prompt, prompts, rng, config, prefer=vocabulary)
+        wrong = negative_prompt(
+            source.prompt,
+            prompts,
+            rng,
+            config,
+            prefer=vocabulary,
+            variants=pool.partners.get(source.name, ()),
+        )
         if wrong is None:
             message = "no swap applies and no other prompt"
             report.skipped.append(Skipped(source.name, "no_negative_prompt", message))
             continue
-        yield Job(row_id, seed, source, *wrong)
+        negatives, group = pool.negatives.get(source.name, ()), pool.groups.get(source.name, "")
+        yield Job(row_id, seed, source, *wrong, generated=negatives, prompt_group=group)
 
 
 def _digest(*parts: object) -> str:
@@ -211,18 +228,19 @@ def _result(waiting: deque) -> Any:
         ) from None
 
 
-def _claim(out_dir: Path, config: SupervisionConfig, sources: list[Source]) -> None:
+def _claim(out_dir: Path, config: SupervisionConfig, sources: list[Source], pool: Pool) -> None:
     """Says in the folder what its set is made of, or checks that this run is of the same.
 
     The numbers of rows may differ: a set may grow.
     """
-    settings = {
-        key: value
-        for key, value in config.to_json().items()
-        if key not in ("num_tuples", "num_ladders")
-    }
+    # What decides nothing without generated negatives is no part of a set without them.
+    free = ("num_tuples", "num_ladders")
+    free += () if pool.sha256 else ("generated_share", "variant_share")
+    settings = {key: value for key, value in config.to_json().items() if key not in free}
     pairs = [(source.name, source.prompt) for source in sources]
     ours = _FORMAT | {"config": settings, "sources_sha256": _digest(pairs)}
+    if pool.sha256:
+        ours["generated_sha256"] = pool.sha256
     path = out_dir / _SETTINGS_NAME
     if path.exists():
         try:
@@ -251,4 +269,6 @@ def _differing(theirs: Any, ours: dict) -> str:
     other = [
         f"{key} {found.get(key)!r}" for key, v in ours["config"].items() if found.get(key) != v
     ]
+    if not other and theirs.get("generated_sha256") != ours.get("generated_sha256"):
+        return "other generated negatives"
     return ", ".join(other) or "other images or prompts"
