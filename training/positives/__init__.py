@@ -6,6 +6,7 @@ from .config import PositivesConfig
 from .loading import free_memory, load_pipeline
 from .make import PositivesReport, make_positives, read_positives
 from .models import DEFAULT_MODELS, KNOWN_MODELS, ModelSettings, model_settings
+from .saving import save_generated, why_unusable
 from .seeds import image_seed
 from .shards import Shard
 
@@ -22,4 +23,6 @@ __all__ = [
     "make_positives",
     "model_settings",
     "read_positives",
+    "save_generated",
+    "why_unusable",
 ]

@@ -21,7 +21,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from eliq.diffusion import generate_image, save_png
+from eliq.diffusion import generate_image
 from eliq.errors import TrainingError
 
 from ..journal import Journal, read_journal, write_atomically, write_lines
@@ -30,6 +30,7 @@ from ..stop_request import StopRequest
 from .config import PositivesConfig
 from .loading import free_memory, load_pipeline
 from .models import ModelSettings
+from .saving import save_generated, why_unusable
 from .seeds import image_seed
 from .shards import Shard
 
@@ -168,39 +169,14 @@ def _make_one(
             facts={"prompt_id": prompt.prompt_id, "attempt": attempt},
             **settings.arguments,
         )
-        reason = _unusable(made)
+        reason = why_unusable(made)
         if reason is None:
             path = f"{settings.name}/{prompt.prompt_id}.png"
-            _save(made, out / path)
+            save_generated(made, out / path)
             size = list(made.image.shape[1:])
             return {"path": path, **row, "seed": seed, "attempt": attempt, "size": size}
         log.warning("%s, %s, seed %d: %s", settings.name, prompt.prompt_id, seed, reason)
     return {**row, "left_out": reason, "num_tries": config.max_tries}
-
-
-def _unusable(made: Any) -> str | None:
-    """Why an image is no positive, in one word, or None."""
-    if made.is_replaced:
-        return "safety_checker"
-    image = made.image.float()
-    if not image.isfinite().all():
-        return "not_finite"
-    return "constant_image" if image.max() - image.min() < 1 / 255 else None
-
-
-def _save(made: Any, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for left_by_a_kill in path.parent.glob(f".{path.name}.*.partial"):
-        left_by_a_kill.unlink(missing_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        save_png(made.image, partial, made.record)
-        with open(partial, "r+b") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def _is_done(out: Path, row: dict[str, Any] | None) -> bool:
