@@ -134,14 +134,30 @@ class ScoringHead(nn.Module):
         with torch.autocast(technical.device.type, enabled=False):
             return self._score(technical.float(), aesthetic.float(), alignment.float())
 
-    def _score(self, technical: Tensor, aesthetic: Tensor, alignment: Tensor) -> HeadOutput:
+    def encode(
+        self, technical: Tensor, aesthetic: Tensor, alignment: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """What the two scores are read from (Eq. 14): the encoded visual and alignment queries.
+
+        Args: as :meth:`forward`. Returns two float32 [B,d]; `qqt.score_visual` of the first and
+        `qqt.score_alignment` of the second are the raw scores (Eq. 15).
+        """
+        with torch.autocast(technical.device.type, enabled=False):
+            return self._encode(technical.float(), aesthetic.float(), alignment.float())
+
+    def _encode(
+        self, technical: Tensor, aesthetic: Tensor, alignment: Tensor
+    ) -> tuple[Tensor, Tensor]:
         z_tec, z_aes, z_ali = self.norm(technical), self.norm(aesthetic), self.norm(alignment)
         z_vis = self.fusion(z_tec, z_aes)
         encoded = self.qqt(torch.cat([z_vis, z_ali], dim=-1))  # Eq. 12
         encoded_visual = encoded
         if self.config.mask_visual_query:
             encoded_visual = self.qqt(torch.cat([z_vis, torch.zeros_like(z_ali)], dim=-1))
+        return encoded_visual[:, 1], encoded[:, 2]
+
+    def _score(self, technical: Tensor, aesthetic: Tensor, alignment: Tensor) -> HeadOutput:
+        visual, ali = self._encode(technical, aesthetic, alignment)
         return HeadOutput(
-            self.qqt.score_visual(encoded_visual[:, 1]).squeeze(-1),
-            self.qqt.score_alignment(encoded[:, 2]).squeeze(-1),
+            self.qqt.score_visual(visual).squeeze(-1), self.qqt.score_alignment(ali).squeeze(-1)
         )
