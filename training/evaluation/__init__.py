@@ -1,0 +1,30 @@
+"""What a critic is worth against human opinions: readers, metrics, controls, baselines, report."""
+
+from __future__ import annotations
+
+from .config import EvaluationConfig
+from .measure import measure
+from .rated import RatedImage, RatedSet
+from .raters import CriticRater, PyiqaRater, Rater
+from .readers import READERS
+from .report import write_report
+from .run import evaluate_set
+from .score_cache import Interrupted, scored
+from .splits import grouped_split, grouped_splits
+
+__all__ = [
+    "READERS",
+    "CriticRater",
+    "EvaluationConfig",
+    "Interrupted",
+    "PyiqaRater",
+    "RatedImage",
+    "RatedSet",
+    "Rater",
+    "evaluate_set",
+    "grouped_split",
+    "grouped_splits",
+    "measure",
+    "scored",
+    "write_report",
+]

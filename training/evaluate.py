@@ -1,0 +1,245 @@
+"""Measures a critic against human opinions, beside the bare model and metrics of others.
+
+    python -m training.evaluate --checkpoint runs/critic/critic --set agiqa_3k=DIR --out runs/eval
+    python -m training.evaluate --set csv=my_ratings.csv --out runs/eval --pyiqa niqe clipiqa
+    python -m training.evaluate --smoke                                              # seconds
+
+Benchmarks are read as they were published (docs/evaluation.md says what lies where); none is
+downloaded. Writes report.md, report.json, scatter plots and the scores into --out; prints one
+JSON object: SRCC by set, opinion and scorer. Scores are cached: stopped or killed, the same command
+goes on, and a second evaluation of the same critic scores nothing anew.
+
+The bare model that the critic was tuned from is asked zero-shot as a baseline, always where it can
+be loaded; where not, the report says why. --zero-shot names another, --no-zero-shot leaves it out.
+
+Hardware: that of scoring; an 8B critic wants one GPU of 24 GB in bfloat16 [estimated, not run].
+Time: the scoring of N images once a critic and once the bare model, and 1,000 of them once more
+with other prompts; the metrics of 3,000 images take about a minute on one core.
+Expect: no figure is promised. The paper's own stand in the report, marked published. The numbers
+of --smoke mean nothing but that every step ran.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from eliq import Scorer, __version__
+from eliq.errors import EliqError, EvaluationError
+
+from .evaluation import (
+    READERS,
+    CriticRater,
+    EvaluationConfig,
+    Interrupted,
+    PyiqaRater,
+    RatedSet,
+    Rater,
+    evaluate_set,
+    write_report,
+)
+from .evaluation.raters import bare_model_of, zero_shot_rater
+from .evaluation.smoke_set import write_smoke_set
+from .stop_request import StopRequest
+from .tiny_backbone import tiny_backbone
+
+log = logging.getLogger("eliq")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line; exit codes as in `eliq` (2: wrong input, 130/143: stopped)."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.WARNING if options.quiet else logging.INFO,
+        format="%(message)s",
+    )
+    try:
+        with StopRequest() as stop, tempfile.TemporaryDirectory() as temporary:
+            try:
+                summary = _run(options, stop, Path(temporary))
+            except Interrupted:
+                log.warning("stopped and saved; the same command goes on from here")
+                return stop.exit_code or 1
+    except (EliqError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    sys.stdout.write(json.dumps(summary) + "\n")
+    return 0
+
+
+def _run(options: argparse.Namespace, stop: StopRequest, temporary: Path) -> dict[str, Any]:
+    if options.smoke:
+        return _smoke(options, stop, temporary)
+    if not options.set or options.out is None:
+        raise EvaluationError("give --set NAME=PATH and --out, or --smoke; see --help")
+    sets = [_read(text) for text in options.set]  # before a model is loaded
+    names = [rated.name for rated in sets]
+    if len(set(names)) != len(names):
+        raise EvaluationError(f"--set: expected each benchmark once, found {names}")
+    raters, not_run = _raters(options)
+    return evaluate(
+        sets,
+        raters,
+        _config(options),
+        options.out,
+        not_run=not_run,
+        stop=stop,
+        progress=not options.quiet,
+    )
+
+
+def evaluate(
+    sets: list[RatedSet],
+    raters: list[Rater],
+    config: EvaluationConfig,
+    out: Path,
+    *,
+    not_run: dict[str, str] | None = None,
+    note: str | None = None,
+    stop: StopRequest | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Measures every rater on every set and writes the report; returns what the script prints.
+
+    Raises:
+        Interrupted: `stop` was requested; finished parts are kept. EvaluationError: see the steps.
+    """
+    found = []
+    for rated in sets:
+        log.info("%s: %d images", rated.name, len(rated))
+        if rated.counts.num_missing:
+            log.warning("%s: %d of %d files are missing, first %s", rated.name,
+                        rated.counts.num_missing, rated.counts.num_listed,
+                        ", ".join(rated.counts.missing[:3]))  # fmt: skip
+        found.append(evaluate_set(rated, raters, config, out, stop=stop, progress=progress))
+    report = {
+        "title": f"Evaluation of {raters[0].name}",
+        "note": note,
+        "library_version": __version__,
+        "config": config.to_json(),
+        "raters": [{"name": r.name, "fingerprint": r.fingerprint, **r.facts} for r in raters],
+        "not_run": not_run or {},
+        "sets": found,
+    }
+    path = write_report(report, out)
+    srcc = {
+        rated["name"]: {
+            opinion: {column["title"]: _rounded(column["srcc"]) for column in part["columns"]}
+            for opinion, part in rated["opinions"].items()
+        }
+        for rated in found
+    }
+    return {"report": str(path), "srcc": srcc, "not_run": not_run or {}}
+
+
+def _read(text: str) -> RatedSet:
+    name, found, path = text.partition("=")
+    if not found or name not in READERS:
+        raise EvaluationError(
+            f"--set: expected NAME=PATH with a name of {', '.join(READERS)}, found {text!r}"
+        )
+    return READERS[name](Path(path).expanduser())
+
+
+def _raters(options: argparse.Namespace) -> tuple[list[Rater], dict[str, str]]:
+    """The critic first, then its bare model, then the metrics of others; and what cannot run."""
+    place = {"device": options.device, "dtype": options.dtype}
+    not_run: dict[str, str] = {}
+    scorer = Scorer.from_pretrained(options.checkpoint, **place)
+    raters: list[Rater] = [CriticRater(scorer)]
+    if options.no_zero_shot:
+        not_run["zero-shot"] = "left out by --no-zero-shot"
+    else:
+        model = options.zero_shot or bare_model_of(scorer)
+        if model is None:
+            not_run["zero-shot"] = (
+                "this critic's backbone was trained from random weights or its origin is not "
+                "recorded; name a bare model with --zero-shot"
+            )
+        else:
+            try:
+                raters.append(zero_shot_rater(model, **place))
+            except EvaluationError as error:
+                if options.zero_shot:
+                    raise
+                not_run["zero-shot"] = str(error)
+    raters += [
+        PyiqaRater(name, device=options.device or str(scorer.backbone.device))
+        for name in options.pyiqa
+    ]
+    for name, why in not_run.items():
+        log.warning("not run: %s: %s", name, why)
+    return raters, not_run
+
+
+def _config(options: argparse.Namespace) -> EvaluationConfig:
+    return EvaluationConfig(
+        split=options.split,
+        max_images=options.max_images,
+        num_resamples=options.resamples,
+        shuffle_images=options.shuffle_images,
+        seed=options.seed,
+    )
+
+
+def _smoke(options: argparse.Namespace, stop: StopRequest, temporary: Path) -> dict[str, Any]:
+    """A tiny random model asked zero-shot and the embedded critic, on 24 pictures of our own."""
+    ratings = write_smoke_set(temporary / "set")
+    sets = [READERS["csv"](ratings)]
+    raters: list[Rater] = [
+        CriticRater(Scorer.from_pretrained(device=options.device or "cpu"), name="embedded"),
+        CriticRater(Scorer(tiny_backbone()), name="tiny random, zero-shot"),
+    ]
+    config = EvaluationConfig(num_resamples=50, num_splits=3, test_share=0.4, shuffle_images=12)
+    out = options.out or temporary / "report"
+    note = "Smoke run: the opinions are computed, not asked. These numbers mean nothing."
+    summary = evaluate(sets, raters, config, out, note=note, stop=stop, progress=not options.quiet)
+    if options.out is None:
+        summary["report"] = None  # it lay in a temporary folder
+    return summary
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def _parser() -> argparse.ArgumentParser:
+    default = EvaluationConfig()
+    parser = argparse.ArgumentParser(
+        prog="python -m training.evaluate",
+        description="Measures a critic against human opinions, beside the bare model and metrics "
+        "of others.",
+        epilog="Layouts of the benchmarks and the meaning of each number: docs/evaluation.md.",
+    )
+    add = parser.add_argument
+    add("--set", action="append", default=[], metavar="NAME=PATH",
+        help=f"a benchmark and where it lies; NAME is one of {', '.join(READERS)}; may be given "
+        "several times")  # fmt: skip
+    add("--checkpoint", help="directory or hub id of the critic; without it the embedded one")
+    add("--out", type=Path, help="folder of the report and of the cached scores")
+    add("--zero-shot", metavar="MODEL", help="bare model to ask (hub id or directory)")
+    add("--no-zero-shot", action="store_true", help="leave that baseline out")
+    add("--pyiqa", nargs="+", default=[], metavar="METRIC",
+        help="no-reference metrics of pyiqa by name, e.g. niqe clipiqa musiq")  # fmt: skip
+    add("--split", help="only this split of the benchmark: train, val or test")
+    add("--max-images", type=int, help="at most about so many of each set, in whole prompts")
+    add("--resamples", type=int, default=default.num_resamples, help="default %(default)s")
+    add("--shuffle-images", type=int, default=default.shuffle_images,
+        help="images scored again with another image's prompt, 0 = none (default %(default)s)",
+        )  # fmt: skip
+    add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    add("--dtype", choices=("float32", "bfloat16", "float16"))
+    add("--seed", type=int, default=default.seed)
+    add("--quiet", action="store_true", help="no progress bars, only warnings")
+    add("--smoke", action="store_true", help="every step on pictures of its own, in seconds")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
