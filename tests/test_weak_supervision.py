@@ -168,7 +168,7 @@ def test_features_are_the_scorers_own_and_are_kept(scorer, tmp_path):
 
 
 def test_smoke_from_set_to_checkpoint(tmp_path, capsys):
-    arguments = ["--smoke", "--quiet", "--splits", "2", "--share", "0.5"]
+    arguments = ["--smoke", "--quiet", "--splits", "2"]
     assert weak_supervision.main([*arguments, "--out", str(tmp_path)]) == 0
     report = json.loads(capsys.readouterr().out)
     assert set(report["opinions"]) == {"quality", "alignment"}

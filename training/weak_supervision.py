@@ -31,18 +31,16 @@ from typing import Any
 from eliq import Scorer
 from eliq.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from eliq.errors import ConfigError, EliqError
-from eliq.supervision import SupervisionConfig, build_supervision
 
-from .dataset import read_supervision
-from .evaluation.rated import OPINIONS, RatedSet
+from .evaluation.rated import OPINIONS
 from .evaluation.readers import READERS
+from .evaluation.smoke_set import write_smoke_set
 from .journal import write_atomically
-from .smoke_pictures import write_smoke_pictures
-from .smoke_ratings import write_known_orders
 from .stop_request import StopRequest
 from .weak import DEFAULT_SHARES, WeakStudy, fold_into_head, read_features, study
 
 log = logging.getLogger("eliq")
+SMOKE_SHARE = 0.5  # of six prompts: a fit needs two
 FORMS = ("regressor", "scale", "none")
 
 
@@ -66,7 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, stop: StopRequest, temporary: Path) -> dict | None:
     if options.smoke:
-        rated, out = _smoke_set(temporary), options.out or temporary / "weak"
+        rated = READERS["csv"](write_smoke_set(temporary / "set"))
+        out = options.out or temporary / "weak"
     elif options.benchmark is None or options.data is None or options.out is None:
         raise ConfigError("give BENCHMARK, DATA and --out, or --smoke; see --help")
     else:
@@ -77,7 +76,8 @@ def _run(options: argparse.Namespace, stop: StopRequest, temporary: Path) -> dic
     )
     if features is None:
         return None
-    share = options.share or DEFAULT_SHARES.get(options.benchmark or "", 0.2)
+    default = SMOKE_SHARE if options.smoke else DEFAULT_SHARES.get(rated.name, 0.2)
+    share = options.share or default
     studies = {
         opinion: study(
             features, rated, opinion, share=share, num_splits=options.splits, seed=options.seed
@@ -138,16 +138,6 @@ def _export(
         old.hub,
     )
     return save_checkpoint(directory, critic)
-
-
-def _smoke_set(folder: Path) -> RatedSet:
-    """A few pictures and their ladders, rated by what was done to them."""
-    images = write_smoke_pictures(folder / "images")
-    config = SupervisionConfig(num_tuples=6, num_ladders=6, max_side_px=96)
-    build_supervision(images, folder / "set", config)
-    return READERS["csv"](
-        write_known_orders(read_supervision(folder / "set"), folder / "orders.csv")
-    )
 
 
 def _parser() -> argparse.ArgumentParser:
