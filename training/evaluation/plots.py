@@ -42,13 +42,14 @@ def scatter_plots(part: Mapping[str, Any], title: str) -> bytes | None:
     generators = [name or "" for name in part["generators"]]
     names = sorted(set(generators))
     is_coloured = 1 < len(names) <= _MAX_COLOURS
-    size = max(2.0, min(14.0, 4000 / len(opinions)))
+    palette = colormaps["tab10" if len(names) <= 10 else "tab20"]
+    size = max(2.0, min(24.0, 4000 / len(opinions)))
     srcc = {column["title"]: column["srcc"] for column in part["columns"]}
     for panel, (scorer, values) in zip(panels, scores.items(), strict=False):
         x = np.asarray(values)
         for i, name in enumerate(names if is_coloured else [None]):
             mine = np.asarray([name is None or g == name for g in generators])
-            colour = colormaps["tab20"](i) if is_coloured else "0.45"
+            colour = palette(i) if is_coloured else "0.45"
             panel.scatter(x[mine], opinions[mine], s=size, color=colour, alpha=0.6, linewidths=0,
                           label=name)  # fmt: skip
         try:
