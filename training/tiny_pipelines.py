@@ -27,13 +27,14 @@ _SIZE_PX = 96
 
 
 def tiny_pipeline(name: str) -> Any:
-    """The pipeline called "tiny-sd" (Stable Diffusion) or "tiny-flux" (FLUX.1), silent.
+    """The pipeline called "tiny-sd" (Stable Diffusion), "tiny-flux" (FLUX.1) or "tiny-edit"
+    (InstructPix2Pix, which takes an image and an instruction), silent.
 
     Raises:
         TrainingError: another name.
     """
     if name not in TINY_PIPELINES:
-        known = " and ".join(TINY_PIPELINES)
+        known = ", ".join(TINY_PIPELINES)
         raise TrainingError(f"expected one of the tiny pipelines {known}, found {name!r}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -43,27 +44,40 @@ def tiny_pipeline(name: str) -> Any:
 
 
 def _tiny_sd() -> Any:
-    from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from diffusers import StableDiffusionPipeline
+
+    return StableDiffusionPipeline(**_stable_diffusion(in_channels=4))
+
+
+def _tiny_edit() -> Any:
+    from diffusers import StableDiffusionInstructPix2PixPipeline
+
+    return StableDiffusionInstructPix2PixPipeline(**_stable_diffusion(in_channels=8))
+
+
+def _stable_diffusion(*, in_channels: int) -> dict[str, Any]:
+    from diffusers import DDIMScheduler, UNet2DConditionModel
 
     unet = UNet2DConditionModel(
-        block_out_channels=(8, 16), layers_per_block=1, sample_size=_SIZE_PX // 8,
-        norm_num_groups=4, down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        in_channels=in_channels, block_out_channels=(8, 16), layers_per_block=1,
+        sample_size=_SIZE_PX // 8, norm_num_groups=4,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), cross_attention_dim=32,
         attention_head_dim=4,
     )  # fmt: skip
-    return StableDiffusionPipeline(
-        vae=_autoencoder(),
-        text_encoder=_clip(),
-        tokenizer=_bytes(bos=True),
-        unet=_random(unet, 0),
-        scheduler=DDIMScheduler(
+    return {
+        "vae": _autoencoder(),
+        "text_encoder": _clip(),
+        "tokenizer": _bytes(bos=True),
+        "unet": _random(unet, 0),
+        "scheduler": DDIMScheduler(
             beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
             clip_sample=False, set_alpha_to_one=False, steps_offset=1,
         ),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )  # fmt: skip
+        "safety_checker": None,
+        "feature_extractor": None,
+        "requires_safety_checker": False,
+    }  # fmt: skip
 
 
 def _tiny_flux() -> Any:
@@ -85,7 +99,11 @@ def _tiny_flux() -> Any:
     )
 
 
-TINY_PIPELINES: dict[str, Callable[[], Any]] = {"tiny-sd": _tiny_sd, "tiny-flux": _tiny_flux}
+TINY_PIPELINES: dict[str, Callable[[], Any]] = {
+    "tiny-sd": _tiny_sd,
+    "tiny-flux": _tiny_flux,
+    "tiny-edit": _tiny_edit,
+}
 
 
 def _autoencoder(**config: Any) -> nn.Module:

@@ -22,6 +22,7 @@ from .pruning import run_pruned
 from .ranking import combine_scores
 from .record import make_record, read_record, regenerate, save_png
 from .reroll import reroll
+from .unfinished import unfinished_images
 
 __all__ = [
     "BestOfNResult",
@@ -45,4 +46,5 @@ __all__ = [
     "reroll",
     "run_pruned",
     "save_png",
+    "unfinished_images",
 ]

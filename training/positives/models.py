@@ -129,7 +129,7 @@ _STABLE_DIFFUSION_1 = {
 _TINY = {"dtype": "float32", "height": 96, "width": 96, "num_inference_steps": 4}
 
 #: Settings by hub id or name: the positives' models, the weak ones of section 3.2.3 (Stable
-#: Diffusion 1.1, 1.4, 1.5), and the random ones of smoke runs.
+#: Diffusion 1.1, 1.4, 1.5), its editor, and the random ones of smoke runs.
 KNOWN_MODELS: dict[str, ModelSettings] = {
     settings.model: settings
     for settings in (
@@ -137,7 +137,14 @@ KNOWN_MODELS: dict[str, ModelSettings] = {
         ModelSettings("CompVis/stable-diffusion-v1-1", **_STABLE_DIFFUSION_1),
         ModelSettings("CompVis/stable-diffusion-v1-4", **_STABLE_DIFFUSION_1),
         ModelSettings("stable-diffusion-v1-5/stable-diffusion-v1-5", **_STABLE_DIFFUSION_1),
+        # Edits a picture as told; its size follows the picture's shape.
+        ModelSettings(
+            "Qwen/Qwen-Image-Edit",
+            num_inference_steps=50,
+            call={"true_cfg_scale": 4.0, "negative_prompt": " "},
+        ),
         ModelSettings("tiny-sd", **_TINY),
+        ModelSettings("tiny-edit", dtype="float32", num_inference_steps=4),
         ModelSettings("tiny-flux", **_TINY, call={"max_sequence_length": 64}),
     )
 }

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from eliq.diffusion import GeneratedImage, save_png
+from eliq.diffusion.pixels import save_image
 
 __all__ = ["save_generated", "why_unusable"]
 
@@ -21,7 +22,7 @@ def why_unusable(made: GeneratedImage) -> str | None:
 
 
 def save_generated(made: GeneratedImage, path: Path) -> None:
-    """Writes a PNG with its record beside its place, syncs, renames.
+    """Writes a PNG with its record, if it has one, beside its place, syncs, renames.
 
     Raises:
         OSError: the disk refuses; nothing is left behind.
@@ -31,7 +32,10 @@ def save_generated(made: GeneratedImage, path: Path) -> None:
         left_by_a_kill.unlink(missing_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        save_png(made.image, partial, made.record)
+        if made.record:
+            save_png(made.image, partial, made.record)
+        else:
+            save_image(made.image, partial)
         with open(partial, "r+b") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)
