@@ -1,0 +1,181 @@
+"""A critic under ComfyUI's model management: moved, offloaded and freed with the other models.
+
+Shapes: images [B,3,H,W] float in 0..1; all scores [B].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+import comfy.model_management as model_management
+import comfy.model_patcher
+import torch
+from torch import Tensor, nn
+
+from ..eliq import Scorer, Scores
+from ..eliq.scorer.devices import default_batch_px
+from .critic_memory import bytes_of_batch, keep_answer_rows, module_bytes
+from .critic_source import CriticSource
+
+__all__ = ["ManagedCritic", "embedded_critic", "load_managed"]
+
+_SHARE_OF_MEMORY = 8  # a batch may take one eighth of the device beside the weights
+
+
+class CriticWeights(nn.Module):
+    """Every weight of a critic in one module, as ComfyUI's patchers want it.
+
+    A transformers model cannot be handed to them itself: its `device` cannot be set.
+    """
+
+    def __init__(self, scorer: Scorer) -> None:
+        super().__init__()
+        self.backbone = scorer.backbone
+        self.head = scorer.head
+        self.device = None  # the patcher keeps it
+
+
+class ManagedCritic:
+    """A scorer whose weights lie where ComfyUI puts them.
+
+    Args:
+        scorer: on the CPU. From here on it may only be used through this object.
+
+    Attributes:
+        patcher: ComfyUI's handle; what finds it on an output or in another model's
+            `set_additional_models` can load and free the critic.
+        source: "embedded", a folder or an id.
+        fingerprint: sha256 of all that makes its scores, None where it is not known.
+    """
+
+    def __init__(self, scorer: Scorer) -> None:
+        self.source = scorer.source or "in memory"
+        self.fingerprint = scorer.fingerprint
+        keep_answer_rows(scorer.backbone)
+        self.scorer = scorer
+        weights = CriticWeights(scorer)
+        self.patcher = comfy.model_patcher.CoreModelPatcher(
+            weights,
+            load_device=model_management.get_torch_device(),
+            offload_device=model_management.text_encoder_offload_device(),
+            size=module_bytes(weights),
+        )
+        self._is_probed = False
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs when it runs."""
+        return self.patcher.load_device
+
+    def estimate_bytes(self, batch: int, height: int, width: int) -> int:
+        """Memory beside the weights that scoring ``batch`` images of this size takes at most."""
+        num_images = min(batch, self.images_at_once(height, width))
+        return bytes_of_batch(self.scorer.backbone, num_images, height, width)
+
+    def images_at_once(self, height: int, width: int) -> int:
+        """How many images of this size go through the model together, at least one."""
+        backbone = self.scorer.backbone
+        tokens_px = backbone.num_tokens(height, width) * backbone.patches.factor_px**2
+        count = max(1, default_batch_px(self.device) // tokens_px)
+        room = model_management.get_total_memory(self.device) // _SHARE_OF_MEMORY
+        while count > 1 and bytes_of_batch(backbone, count, height, width) > room:
+            count //= 2
+        return count
+
+    def load(self, memory_bytes: int = 0) -> None:
+        """Bring the weights to the device, as ComfyUI does with every model before its use.
+
+        Not within a sampler's callback: there, add `patcher` to the model that is sampled.
+        """
+        model_management.load_models_gpu(
+            [self.patcher], memory_required=memory_bytes, force_full_load=True
+        )
+        self.settle()
+
+    def settle(self) -> None:
+        """Complete what ComfyUI left elsewhere (``--novram``), and prove the model once.
+
+        Raises:
+            BackboneError: answers of this model on this device cannot be trusted.
+        """
+        weights = self.patcher.model
+        if any(p.device.type != self.device.type for p in weights.parameters()):
+            weights.to(self.device)
+        if not self._is_probed:
+            self.scorer.backbone.probe()
+            self._is_probed = True
+
+    def score(
+        self,
+        images: Tensor | Sequence[Tensor],
+        prompts: str | None | Sequence[str | None] = None,
+        *,
+        is_loaded: bool = False,
+        on_batch: Callable[[int], None] | None = None,
+    ) -> Scores:
+        """Score images [B,3,H,W], or a list of [3,H,W] of mixed sizes; an interrupt is heard.
+
+        Args:
+            prompts: None, one text for all, or one an image.
+            is_loaded: the weights are where they run, such as within a sampler's callback.
+            on_batch: called with the number of images done, after each batch.
+
+        Returns:
+            `eliq.Scores` on the CPU, in order. An image that cannot be scored is a row of NaN.
+
+        Raises:
+            ImageError, PromptError: as `eliq.Scorer.score`.
+            BackboneError: see `settle`.
+        """
+        images = list(images)
+        texts = [prompts] * len(images) if prompts is None or isinstance(prompts, str) else prompts
+        if not images:
+            return Scores.empty_rows(0)
+        height = max(image.shape[-2] for image in images)
+        width = max(image.shape[-1] for image in images)
+        if is_loaded:
+            self.settle()
+        else:
+            self.load(self.estimate_bytes(len(images), height, width))
+        parts = []
+        for part in _slices(len(images), self.images_at_once(height, width)):
+            model_management.throw_exception_if_processing_interrupted()
+            parts.append(self.scorer.score(images[part], list(texts[part])).to("cpu"))
+            if on_batch is not None:
+                on_batch(part.stop)
+        return Scores.concatenate(parts)
+
+    def info(self) -> dict[str, Any]:
+        """What it is, in plain JSON: `eliq.Scorer.info`."""
+        return self.scorer.info()
+
+
+def _slices(total: int, size: int) -> Iterator[slice]:
+    for start in range(0, total, size):
+        yield slice(start, min(start + size, total))
+
+
+@lru_cache(maxsize=1)
+def embedded_critic() -> ManagedCritic:
+    """The critic in the package, 16 MB, loaded once: what nodes use when none is linked."""
+    return ManagedCritic(Scorer.from_pretrained(device="cpu", probe=False))
+
+
+def load_managed(source: CriticSource, *, dtype: str = "auto") -> ManagedCritic:
+    """Load the weights of ``source`` to the CPU; ComfyUI moves them when they are needed.
+
+    Args:
+        dtype: "auto", "float32", "bfloat16" or "float16".
+
+    Raises:
+        EliqError: files that are damaged, refused, or of another kind of model.
+    """
+    if source.folder is None and dtype in ("auto", "float32"):
+        return embedded_critic()
+    chosen = None if dtype == "auto" else dtype
+    options = {"device": "cpu", "dtype": chosen, "probe": False}
+    if source.is_zero_shot:
+        return ManagedCritic(Scorer.zero_shot(source.folder, **options))
+    return ManagedCritic(Scorer.from_pretrained(source.folder, **options))
