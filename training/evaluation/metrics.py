@@ -68,21 +68,28 @@ def fit_logistic(scores: Any, opinions: Any) -> Logistic:
     # The slope of a logistic at its centre is (high - low) / (4 width).
     wide = 50.0
     line = 2.0 * wide * linear
-    starts = [(top, bottom, np.median(x), width) for width in (0.2, 0.5, 1.0)]
-    starts += [(top, bottom, np.quantile(x, q), 0.5) for q in (0.2, 0.8)]
-    starts += [(line, -line, 0.0, wide)]
+    starts = [
+        (top, bottom, np.quantile(x, q), width)
+        for q in (0.1, 0.5, 0.9)
+        for width in (0.1, 0.5, 2.0)
+    ]
+    starts.append((line, -line, 0.0, wide))
+
+    def width_of(log_width: float) -> float:
+        return float(np.exp(np.clip(log_width, -12.0, 12.0)))
 
     def residual(theta: np.ndarray) -> np.ndarray:
-        return Logistic(theta[0], theta[1], theta[2], np.exp(theta[3]))(x) - y
+        return Logistic(theta[0], theta[1], theta[2], width_of(theta[3]))(x) - y
 
     def jacobian(theta: np.ndarray) -> np.ndarray:
-        z = (x - theta[2]) / np.exp(theta[3])
+        width = width_of(theta[3])
+        z = (x - theta[2]) / width
         part = 0.5 * (1.0 + np.tanh(0.5 * z))
         slope = (theta[0] - theta[1]) * part * (1.0 - part)
-        return np.stack([part, 1.0 - part, -slope / np.exp(theta[3]), -slope * z], axis=1)
+        return np.stack([part, 1.0 - part, -slope / width, -slope * z], axis=1)
 
     ends = [
-        least_squares(residual, (*start[:3], np.log(start[3])), jacobian, max_nfev=200)
+        least_squares(residual, (*start[:3], np.log(start[3])), jacobian, method="lm", max_nfev=500)
         for start in starts
     ]
     best = min(ends, key=lambda end: end.cost)
@@ -91,7 +98,7 @@ def fit_logistic(scores: Any, opinions: Any) -> Logistic:
         float(high * y_std + y_mean),
         float(low * y_std + y_mean),
         float(centre * x_std + x_mean),
-        float(np.exp(log_width) * x_std),
+        float(width_of(log_width) * x_std),
     )
 
 
