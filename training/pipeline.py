@@ -41,6 +41,7 @@ def train_critic(
     stage2: Stage2Config,
     supervision: SupervisionConfig,
     prompts_path: Path | None = None,
+    generated: Path | None = None,
     num_workers: int = 0,
     held_out_share: float = 0.1,
     split_seed: int = 0,
@@ -52,16 +53,18 @@ def train_critic(
 ) -> dict[str, Any]:
     """All steps, as `python -m training.train_critic` runs them; returns what it prints.
 
+    `generated` is a folder of generated negatives of these images (`training.make_negatives`).
     `num_workers` processes make the supervision set where `source` is images; 0 makes it in this
-    one. Several processes of a distributed run wait while the first makes it, 10 minutes at most
-    with NCCL: build a large set beforehand (`python -m training.build_supervision`).
+    one. Several processes of a distributed run wait while the first makes it, six hours at most:
+    build a large set beforehand (`python -m training.build_supervision`).
 
     Raises:
         Stopped: `stop` was requested; the same call goes on.
         EliqError: see the steps.
     """
     placement = placement or Placement()
-    rows = _supervision(source, out, supervision, prompts_path, num_workers, placement)
+    given = {"prompts_path": prompts_path, "generated": generated, "num_workers": num_workers}
+    rows = _supervision(source, out, supervision, placement, **given)
     train, held_out = rows.split(held_out_share, seed=split_seed)
     rows = train + held_out  # as split: shuffled prompts that crossed were drawn anew
     log.info("%d tuples and %d ladders to train on, %d and %d held out", len(train.tuples),
@@ -80,7 +83,7 @@ def train_critic(
         raise Stopped
     if not placement.is_main:
         return {}
-    freeze_critic(backbone, storage_dtype=storage_dtype)
+    freeze_critic(backbone.to(placement.device), storage_dtype=storage_dtype)
     if not build_cache(backbone, rows, out / "cache", stop=stop, progress=progress):
         raise Stopped
     cache = load_cache(out / "cache", rows)
@@ -116,6 +119,7 @@ def train_critic(
         "supervision_sha256": rows.sha256,
         "num_tuples": [len(train.tuples), len(held_out.tuples)],
         "num_ladders": [len(train.ladders), len(held_out.ladders)],
+        "split": {"held_out_share": held_out_share, "seed": split_seed},
         "stage1_config": stage1.to_json(),
         "stage2_config": stage2.to_json(),
         "held_out": report,
@@ -128,19 +132,12 @@ def train_critic(
 
 
 def _supervision(
-    source: Path,
-    out: Path,
-    config: SupervisionConfig,
-    prompts_path: Path | None,
-    num_workers: int,
-    placement: Placement,
+    source: Path, out: Path, config: SupervisionConfig, placement: Placement, **given: Any
 ) -> Supervision:
     """The set that `source` is, or one built from the images in it."""
     if source.is_file() or (source / "manifest.jsonl").is_file():
         return read_supervision(source)
     if placement.is_main:
-        build_supervision(
-            source, out / "set", config, prompts_path=prompts_path, num_workers=num_workers
-        )
+        build_supervision(source, out / "set", config, **given)
     placement.wait()
     return read_supervision(out / "set")

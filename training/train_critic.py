@@ -7,10 +7,12 @@
 Steps: supervision set (unless IMAGES is one), stage 1 (instruction tuning, Eq. 5), embedding cache,
 stage 2 (head, Eqs. 9-20), calibration, export. Stopped or killed, the same command goes on where it
 was. Several GPUs: build the set first (`python -m training.build_supervision`), then
-`accelerate launch -m training.train_critic SET ...` (stage 1 uses them all).
+`accelerate launch --config_file training/runs/accelerate/ddp.yaml -m training.train_critic SET ...`
+(stage 1 uses them all; fsdp.yaml beside it puts slices of the model on each).
 
-Hardware: an 8B backbone needs one GPU of 48 GB or more [estimated, not run]; the embedded one runs
-on a CPU. Time: --smoke about 10 s on one core.
+Hardware: an 8B backbone needs one GPU of 24 GB with `--stage1 tuning=qlora`, of 48 GB with LoRA on
+bfloat16 weights [estimated, not run]; the embedded one runs on a CPU. Time: --smoke about 10 s on
+one core.
 Expect: a JSON object on stdout, with the held-out pair accuracies of both stages (0.5 is chance)
 and the checkpoint's directory; `eliq score --checkpoint DIR` then scores with it. The numbers of
 --smoke mean nothing but that every step ran.
@@ -36,37 +38,9 @@ from .pipeline import Stopped, train_critic
 from .placement import Placement
 from .run_state import StopRequest
 from .smoke_pictures import write_smoke_pictures
-from .stage1_config import Stage1Config
-from .stage2_config import Stage2Config
+from .stage_settings import key_values, read_settings, stage_configs
 
 log = logging.getLogger("eliq")
-
-#: A backbone of fewer parameters is tuned in full by default, a larger one by LoRA.
-SMALL_PARAMETERS = 100_000_000
-SMALL_STAGE1 = {
-    "tuning": "full",
-    "optimizer": "muon",
-    "learning_rate": 1e-3,
-    "tuples_per_forward": 16,
-    "ladders_per_forward": 6,
-    "grad_accumulation": 1,
-    "gradient_checkpointing": False,
-}
-SMOKE_STAGE1 = SMALL_STAGE1 | {
-    "num_steps": 8,
-    "tuples_per_forward": 4,
-    "ladders_per_forward": 1,
-    "validate_every": 8,
-    "precision": "float32",
-}
-SMOKE_STAGE2 = {
-    "num_steps": 40,
-    "learning_rate": 1e-3,
-    "model_dim": 32,
-    "num_heads": 4,
-    "ffn_dim": 64,
-    "validate_every": 20,
-}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -96,12 +70,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, stop: StopRequest, temporary: Path) -> dict[str, Any]:
     placement = Placement(options.device)
-    settings = _settings(options.config)
+    settings = {}
+    if options.config is not None:
+        settings = read_settings(options.config, ("stage1", "stage2"))
     if options.smoke:
         name, out = "tiny", options.out or temporary / "run"
         source = options.source or write_smoke_pictures(temporary / "images")
         supervision = SupervisionConfig(num_tuples=8, num_ladders=4, max_side_px=96)
-        base1, base2 = SMOKE_STAGE1, SMOKE_STAGE2
     else:
         if options.source is None or options.out is None:
             raise ConfigError("give IMAGES and --out, or --smoke; see --help")
@@ -109,28 +84,28 @@ def _run(options: argparse.Namespace, stop: StopRequest, temporary: Path) -> dic
         supervision = SupervisionConfig(
             num_tuples=options.num_tuples, num_ladders=options.num_ladders, seed=options.seed
         )
-        base1, base2 = {}, {}
+    given1 = settings.get("stage1", {}) | key_values(options.stage1)
+    given2 = settings.get("stage2", {}) | key_values(options.stage2)
     backbone = load_backbone(
         name,
         revision=options.revision,
         dtype=getattr(torch, options.dtype),
-        device=placement.device,
+        device=placement.loading_device(given1.get("tuning", "")),
         max_pixels=options.max_pixels,
     )
     num_parameters = sum(p.numel() for p in backbone.parameters())
-    if not base1 and num_parameters < SMALL_PARAMETERS:
-        base1 = SMALL_STAGE1
-    seed = {"seed": options.seed}
-    stage1 = base1 | seed | settings.get("stage1", {}) | _overrides(options.stage1)
-    stage2 = base2 | seed | settings.get("stage2", {}) | _overrides(options.stage2)
+    stage1, stage2 = stage_configs(
+        num_parameters, given1, given2, seed=options.seed, smoke=options.smoke
+    )
     return train_critic(
         Path(source),
         Path(out),
         backbone=backbone,
-        stage1=Stage1Config.from_json(stage1),
-        stage2=Stage2Config.from_json(stage2),
+        stage1=stage1,
+        stage2=stage2,
         supervision=supervision,
         prompts_path=options.prompts,
+        generated=options.negatives,
         num_workers=options.workers,
         held_out_share=0.34 if options.smoke else options.held_out_share,
         split_seed=options.seed,
@@ -140,31 +115,6 @@ def _run(options: argparse.Namespace, stop: StopRequest, temporary: Path) -> dic
         stop=stop,
         progress=not options.quiet,
     )
-
-
-def _settings(path: Path | None) -> dict[str, Any]:
-    if path is None:
-        return {}
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"--config: expected a JSON file, cannot read {path}") from error
-    if not isinstance(data, dict) or set(data) - {"stage1", "stage2"}:
-        raise ConfigError(f"--config: expected an object with stage1 and stage2, found {path}")
-    return data
-
-
-def _overrides(pairs: list[str]) -> dict[str, Any]:
-    values = {}
-    for pair in pairs:
-        key, found, text = pair.partition("=")
-        if not found:
-            raise ConfigError(f"expected KEY=VALUE, found {pair!r}")
-        try:
-            values[key] = json.loads(text)
-        except ValueError:
-            values[key] = text  # a plain word such as lora
-    return values
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -185,6 +135,9 @@ def _parser() -> argparse.ArgumentParser:
         "or hub id (default %(default)s)")  # fmt: skip
     add("--revision", help="commit or tag of a hub id")
     add("--prompts", type=Path, help="list of prompts, if not in IMAGES (.jsonl or .csv)")
+    add("--negatives", type=Path, metavar="FOLDER",
+        help="negatives that training.make_negatives made of IMAGES; what they do not cover is "
+        "made by distortions")  # fmt: skip
     add("--num-tuples", type=int, default=default.num_tuples, help="default %(default)s")
     add("--num-ladders", type=int, default=default.num_ladders, help="default %(default)s")
     add(
@@ -196,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--held-out-share", type=float, default=0.1,
         help="share of prompts kept, with all their images, for validation and calibration "
         "(default %(default)s)")  # fmt: skip
-    add("--config", type=Path, help='JSON file {"stage1": {...}, "stage2": {...}}')
+    add("--config", type=Path, help='JSON or TOML file {"stage1": {...}, "stage2": {...}}')
     add("--stage1", nargs="+", default=[], metavar="KEY=VALUE",
         help="settings of stage 1, e.g. tuning=lora num_steps=2000 learning_rate=1e-4")  # fmt: skip
     add("--stage2", nargs="+", default=[], metavar="KEY=VALUE",
