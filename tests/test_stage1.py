@@ -286,8 +286,8 @@ def test_settings_go_through_json_and_refuse_what_they_do_not_know():
     assert Stage1Config.from_json(json.loads(json.dumps(config.to_json()))) == config
     with pytest.raises(ConfigError, match="learning_rat"):
         Stage1Config.from_json({"learning_rat": 1})
-    with pytest.raises(ConfigError, match=r"tuning: expected one of .* found 'qlora'"):
-        Stage1Config(tuning="qlora")
+    with pytest.raises(ConfigError, match=r"tuning: expected one of .* found 'prefix'"):
+        Stage1Config(tuning="prefix")
     assert Stage1Config(epochs=2, tuples_per_forward=4, grad_accumulation=2).steps(100) == 25
 
 

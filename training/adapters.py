@@ -11,6 +11,8 @@ from torch import nn
 
 from eliq.errors import TrainingError
 
+from .quantized import is_quantized, unquantized
+
 __all__ = ["LORA_LANGUAGE", "LORA_VISION", "add_lora", "has_lora", "merge_lora"]
 
 # Written out: a plain "proj" would also match the Conv3d of patch_embed.
@@ -79,7 +81,8 @@ def has_lora(model: nn.Module) -> bool:
 def merge_lora(model: nn.Module) -> int:
     """Folds every adapter into its layer (W + B A alpha / r), in place, and freezes the model.
 
-    Returns how many there were.
+    A 4-bit layer becomes a plain one first, since its 4 bits could not hold the sum. Returns how
+    many adapters there were.
     """
     if not has_lora(model):
         return 0
@@ -89,9 +92,15 @@ def merge_lora(model: nn.Module) -> int:
         (name, layer) for name, layer in model.named_modules() if isinstance(layer, LoraLayer)
     ]
     for name, layer in layers:
-        layer.merge()
+        base = layer.get_base_layer()
+        if is_quantized(base):
+            base = unquantized(base)
+            delta = sum(layer.get_delta_weight(adapter) for adapter in layer.active_adapters)
+            base.weight.copy_(base.weight.float() + delta.float())
+        else:
+            layer.merge()
         parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, layer.get_base_layer())
+        setattr(model.get_submodule(parent), child, base)
     if hasattr(model, "peft_config"):
         del model.peft_config
     model.requires_grad_(False)

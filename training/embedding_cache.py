@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
@@ -31,6 +30,7 @@ from .dataset import LadderRow, Supervision, TupleRow
 from .fingerprints import module_sha256
 from .run_state import StopRequest, first_difference
 from .stage1_batches import alignment_question, load_pixels
+from .tensor_files import read_tensors, replace_tensors
 
 __all__ = ["PROMPTS", "EmbeddingCache", "build_cache", "load_cache"]
 
@@ -152,7 +152,7 @@ def build_cache(
                 bar.update(len(some))
             if not finished:
                 break
-            _write(path, {key: torch.cat([part[key] for part in parts]) for key in parts[0]})
+            replace_tensors(path, {k: torch.cat([part[k] for part in parts]) for k in parts[0]})
     backbone.train(was_training)
     return finished
 
@@ -181,7 +181,7 @@ def load_cache(cache_dir: str | Path, supervision: Supervision) -> EmbeddingCach
         ("tuple", [row.tuple_id for row in supervision.tuples]),
         ("ladder", [row.ladder_id for row in supervision.ladders]),
     ):
-        shards = [load_file(str(path)) for path in sorted(cache_dir.glob(f"{name}s-*.safetensors"))]
+        shards = [read_tensors(path) for path in sorted(cache_dir.glob(f"{name}s-*.safetensors"))]
         found = sum(len(shard[f"{name}_technical"]) for shard in shards)
         if found != len(ids):
             raise TrainingError(
@@ -245,14 +245,6 @@ def _embed(
     return {key: value.contiguous() for key, value in out.items()}
 
 
-def _write(path: Path, tensors: dict[str, Tensor]) -> None:
-    temporary = path.with_suffix(".part")
-    save_file(tensors, str(temporary))
-    with open(temporary, "r+b") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
 def _check_fingerprint(cache_dir: Path, fingerprint: dict[str, Any]) -> None:
     path = cache_dir / "fingerprint.json"
     fingerprint = json.loads(json.dumps(fingerprint))
@@ -267,7 +259,10 @@ def _check_fingerprint(cache_dir: Path, fingerprint: dict[str, Any]) -> None:
             )
         return
     temporary = path.with_suffix(".part")
-    temporary.write_text(json.dumps(fingerprint, indent=2), encoding="utf-8")
+    with open(temporary, "w", encoding="utf-8") as file:
+        json.dump(fingerprint, file, indent=2)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(temporary, path)
 
 

@@ -1,14 +1,22 @@
 """Where a run computes: one device, or several processes through accelerate.
 
 On one device nothing but torch is needed. Started by `accelerate launch` or `torchrun` with more
-than one process, the module is wrapped by accelerate; every process then takes its own
-micro-batches, and the first one alone saves, logs and draws.
+than one process, every process takes its own micro-batches, and the first one alone saves, logs
+and draws. The files in training/runs/accelerate/ start each of the forms:
+
+- `one_gpu.yaml`: one process.
+- `ddp.yaml`: the whole model in each process (DistributedDataParallel, by accelerate).
+- `fsdp.yaml`: slices of it in each (torch's FSDP2, `sharding.py`). accelerate's own sharding puts
+  the head of the language model in a unit of its own, whose weight the low/high margins of our
+  forward would meet in slices, and it never shards on a CPU, where the tests run.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -16,54 +24,99 @@ from torch import nn
 
 from eliq.errors import TrainingError
 
+from .sharding import shard
+
 __all__ = ["Placement"]
+
+# While the first process makes a supervision set or draws, the others wait for it: NCCL's own
+# patience is ten minutes.
+PATIENCE = timedelta(hours=6)
 
 
 class Placement:
-    """`device`, `rank` and `world_size` of this process, and what differs between them."""
+    """`device`, `rank` and `world_size` of this process, and what differs between them.
+
+    `is_sharded` says that the model lies in slices over the processes.
+
+    Raises:
+        TrainingError: several processes without accelerate, or FSDP of the first version.
+    """
 
     def __init__(self, device: str | torch.device | None = None) -> None:
         self._accelerator: Any = None
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            try:
-                from accelerate import Accelerator
-            except ImportError as error:
-                raise TrainingError(
-                    "several processes need accelerate: pip install 'eliq[train]'"
-                ) from error
-            self._accelerator = Accelerator(
-                cpu=device is not None and torch.device(device).type == "cpu"
-            )
-            self.device = self._accelerator.device
-            self.rank = self._accelerator.process_index
-            self.world_size = self._accelerator.num_processes
+        self.rank, self.world_size = 0, int(os.environ.get("WORLD_SIZE", "1"))
+        self.is_sharded = self.world_size > 1 and _asks("ACCELERATE_USE_FSDP")
+        if self.world_size == 1:
+            self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
             return
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.rank, self.world_size = 0, 1
+        if self.is_sharded and os.environ.get("FSDP_VERSION", "2") != "2":
+            raise TrainingError(
+                f"FSDP: expected fsdp_version 2, found {os.environ['FSDP_VERSION']}; take "
+                "training/runs/accelerate/fsdp.yaml"
+            )
+        try:
+            from accelerate import Accelerator
+            from accelerate.utils import InitProcessGroupKwargs
+        except ImportError as error:
+            raise TrainingError(
+                "several processes need accelerate: pip install 'eliq[train]'"
+            ) from error
+        self._accelerator = Accelerator(
+            cpu=device is not None and torch.device(device).type == "cpu",
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+        )
+        self.device = self._accelerator.device
+        self.rank = self._accelerator.process_index
+        self.world_size = self._accelerator.num_processes
 
     @property
     def is_main(self) -> bool:
         return self.rank == 0
 
+    def loading_device(self, tuning: str) -> torch.device:
+        """Where to load a backbone: on the CPU, if `wrap` makes it smaller as it moves it."""
+        return torch.device("cpu") if self.is_sharded or tuning == "qlora" else self.device
+
     def wrap(self, module: nn.Module) -> nn.Module:
-        """The module on the device, wrapped where there are several processes."""
+        """The module on the device, wrapped where there are several processes.
+
+        A sharded one is changed in place: build optimizers from it afterwards.
+        """
+        if self.is_sharded:  # moves one block after the other: no card ever holds the whole
+            offload = _asks("FSDP_OFFLOAD_PARAMS")
+            shard(module, device=self.device, world_size=self.world_size, offload=offload)
+            return module
         module.to(self.device)
         return module if self._accelerator is None else self._accelerator.prepare(module)
 
-    def accumulate(self, wrapped: nn.Module, *, last: bool) -> contextlib.AbstractContextManager:
+    @contextlib.contextmanager
+    def accumulate(self, wrapped: nn.Module, *, last: bool):
         """A context that exchanges gradients only in the `last` micro-batch of a step."""
-        if last or not hasattr(wrapped, "no_sync"):
-            return contextlib.nullcontext()
-        return wrapped.no_sync()
+        if self.is_sharded:
+            wrapped.set_requires_gradient_sync(last)
+        elif not last and hasattr(wrapped, "no_sync"):
+            with wrapped.no_sync():
+                yield
+            return
+        yield
 
     def any(self, flag: bool) -> bool:
         """Whether any process says yes (a stop request may reach one of them only)."""
+        return self.mean({"flag": float(flag)})["flag"] > 0
+
+    def mean(self, values: Mapping[str, float]) -> dict[str, float]:
+        """The mean of each value over the processes, the same in all of them."""
         if self._accelerator is None:
-            return flag
-        value = torch.tensor(float(flag), device=self.device)
-        return bool(self._accelerator.reduce(value, "sum") > 0)
+            return dict(values)
+        ours = torch.tensor(list(values.values()), dtype=torch.float64, device=self.device)
+        means = self._accelerator.reduce(ours, "mean").tolist()
+        return dict(zip(values, means, strict=True))
 
     def wait(self) -> None:
         """Waits until every process is here."""
         if self._accelerator is not None:
             self._accelerator.wait_for_everyone()
+
+
+def _asks(name: str) -> bool:
+    return os.environ.get(name, "false").lower() in ("true", "1")

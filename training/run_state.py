@@ -31,15 +31,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from eliq.errors import TrainingError
 
 from .random_state import Generators, capture_random_state, restore_random_state
+from .sharding import sliced_like, whole
 from .state_tree import flatten, unflatten
 from .stop_request import StopRequest
+from .tensor_files import read_tensors, write_tensors
 
 __all__ = ["RunState", "StopRequest", "first_difference", "latest_complete"]
 
@@ -87,17 +87,26 @@ class RunState:
         schedulers: Mapping[str, Any] | None = None,
         generators: Generators | None = None,
         extra: Mapping[str, Any] | None = None,
-    ) -> Path:
+        write: bool = True,
+    ) -> Path | None:
         """Writes the state after `step` steps and returns its directory.
 
         `optimizers` and `schedulers` are objects with `state_dict` and `load_state_dict`;
         `generators` are random generators beside the global ones; `extra` is plain JSON
-        (data cursor, best score, ...).
+        (data cursor, best score, ...). Where the modules are sharded all processes call this
+        together, and one of them with `write`; the others return None.
 
         Raises:
-            TrainingError: something cannot be written without pickle.
-            OSError: the disk refuses (the previous checkpoints are untouched).
+            TrainingError: something cannot be written without pickle, or the disk refuses tensors.
+            OSError: the disk refuses (in both cases the previous checkpoints are untouched).
         """
+        if not write:  # the very same gathering, in the same order
+            for name, module in modules.items():
+                _module_tensors(module, name in self.trainable_only)
+            for objects in (optimizers, schedulers):
+                for name, item in (objects or {}).items():
+                    flatten(item.state_dict(), name, {})
+            return None
         self.run_dir.mkdir(parents=True, exist_ok=True)
         self._sweep_unfinished()
         target = self._free_dir(step)
@@ -114,16 +123,16 @@ class RunState:
             }
             for name, module in modules.items():
                 tensors, aliases = _module_tensors(module, name in self.trainable_only)
-                save_file(tensors, str(temporary / f"module.{name}.safetensors"))
+                write_tensors(temporary / f"module.{name}.safetensors", tensors)
                 state["modules"][name] = {"aliases": aliases}
             for kind, objects in (("optimizers", optimizers), ("schedulers", schedulers)):
                 for name, item in (objects or {}).items():
                     tensors = {}
                     state[kind][name] = flatten(item.state_dict(), name, tensors)
-                    save_file(tensors, str(temporary / f"{kind}.{name}.safetensors"))
+                    write_tensors(temporary / f"{kind}.{name}.safetensors", tensors)
             tensors = {}
             state["random"] = flatten(capture_random_state(generators), "random", tensors)
-            save_file(tensors, str(temporary / "random.safetensors"))
+            write_tensors(temporary / "random.safetensors", tensors)
             (temporary / "state.json").write_text(json.dumps(state), encoding="utf-8")
             sizes = {}
             for path in sorted(temporary.iterdir()):
@@ -175,17 +184,17 @@ class RunState:
                 )
         module_tensors = {}
         for name, module in modules.items():
-            tensors = _read_tensors(found / f"module.{name}.safetensors")
+            tensors = read_tensors(found / f"module.{name}.safetensors")
             for alias, original in state["modules"][name]["aliases"].items():
                 tensors[alias] = tensors[original]
-            self._check_module(name, module, tensors, found)
-            module_tensors[name] = tensors
+            expected = self._check_module(name, module, tensors, found)
+            module_tensors[name] = {k: sliced_like(t, expected[k]) for k, t in tensors.items()}
         restored: list[tuple[str, Any, Any]] = []
         for kind, objects in (("optimizers", optimizers), ("schedulers", schedulers)):
             for name, item in (objects or {}).items():
-                tensors = _read_tensors(found / f"{kind}.{name}.safetensors")
+                tensors = read_tensors(found / f"{kind}.{name}.safetensors")
                 restored.append((f"{kind}.{name}", item, unflatten(state[kind][name], tensors)))
-        random_tensors = _read_tensors(found / "random.safetensors")
+        random_tensors = read_tensors(found / "random.safetensors")
         random_state = unflatten(state["random"], random_tensors)
 
         for name, module in modules.items():
@@ -210,7 +219,7 @@ class RunState:
                 "restore the value or start in a new directory"
             )
 
-    def _check_module(self, name: str, module: nn.Module, saved: dict, found: Path) -> None:
+    def _check_module(self, name: str, module: nn.Module, saved: dict, found: Path) -> dict:
         expected = _state_tensors(module, name in self.trainable_only)
         if set(expected) != set(saved):
             differing = sorted(set(expected) ^ set(saved))
@@ -224,6 +233,7 @@ class RunState:
                     f"cannot resume from {found}: {name}.{key} is {tuple(saved[key].shape)} "
                     f"{saved[key].dtype}, the run has {tuple(tensor.shape)} {tensor.dtype}"
                 )
+        return expected
 
     def _free_dir(self, step: int) -> Path:
         # A step that is saved twice gets a second directory: replacing one in place would leave
@@ -303,16 +313,27 @@ def _module_tensors(module: nn.Module, trainable_only: bool) -> tuple[dict, dict
     aliases: dict[str, str] = {}
     seen: dict[tuple, str] = {}
     for name, tensor in _state_tensors(module, trainable_only).items():
+        # Gathered before it may be left out: a process whose slice is empty sees no ties.
+        full = whole(tensor.detach())
+        if full is not tensor and hasattr(tensor, "to_local"):
+            tensor = tensor.to_local()
         key = (tensor.device, tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype)
         if tensor.numel() and key in seen:
             aliases[name] = seen[key]
             continue
         seen[key] = name
-        tensors[name] = tensor.detach().to("cpu", copy=True).contiguous()
+        tensors[name] = full.to("cpu", copy=True).contiguous()
     return tensors, aliases
 
 
 def _load_state(label: str, item: Any, saved: Any) -> None:
+    is_optimizer = isinstance(item, torch.optim.Optimizer)
+    parameters = [p for group in item.param_groups for p in group["params"]] if is_optimizer else []
+    states = saved.get("state", {}) if is_optimizer else {}
+    for index, parameter in enumerate(parameters):
+        for key, value in states.get(index, {}).items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                states[index][key] = sliced_like(value, parameter)
     try:
         item.load_state_dict(saved)
     except (ValueError, KeyError, RuntimeError) as error:
@@ -320,23 +341,13 @@ def _load_state(label: str, item: Any, saved: Any) -> None:
             f"cannot resume: {label} does not fit the run ({type(error).__name__}); "
             "its parameters or groups changed"
         ) from error
-    if not isinstance(item, torch.optim.Optimizer):
-        return
     # torch casts floating state to the dtype of its parameter; float32 moments of a bfloat16
     # parameter would lose bits, and the run would no longer be the unbroken one.
-    parameters = [p for group in item.param_groups for p in group["params"]]
-    for index, entries in saved.get("state", {}).items():
+    for index, entries in states.items():
         for key, value in entries.items():
             current = item.state[parameters[index]].get(key)
             if isinstance(value, Tensor) and current is not None and current.dtype != value.dtype:
                 item.state[parameters[index]][key] = value.to(current.device)
-
-
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(str(path))
-    except (OSError, SafetensorError) as error:
-        raise TrainingError(f"cannot resume: {path} cannot be read as safetensors") from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -8,12 +8,16 @@ ladders, because labels alone do not teach an order that holds on photographs.
     result = train_stage1(backbone, train, held_out, Stage1Config(), "runs/critic/stage1")
 
 Run again with the same arguments after a stop or a kill, it goes on where the last complete
-checkpoint is, with bit-equal results on one device.
+checkpoint is, with bit-equal results on one device. W processes that accumulate A micro-batches
+take the very micro-batches and dropout masks of one process that accumulates W x A, so their
+results differ by the order of additions alone.
 """
 
 from __future__ import annotations
 
 import logging
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,19 +31,20 @@ from eliq.backbone import Backbone
 from eliq.errors import TrainingError
 from eliq.losses import instruction_tuning_loss, ladder_ranking_loss
 
-from .adapters import add_lora
-from .asking import Answers, Asking
+from .asking import Answers
 from .curves import CurveLog
 from .dataset import Supervision
 from .fingerprints import module_sha256
 from .optimizers import build_optimizers, cosine_factor, set_learning_rate
 from .placement import Placement
 from .run_state import RunState, StopRequest
+from .sharding import fill_outline, outline, whole
 from .stage1_batches import IGNORED, MicroBatch, MicroBatches
 from .stage1_config import Stage1Config
 from .stage1_validation import validate
+from .tuning import prepare, set_checkpointing
 
-__all__ = ["Stage1Config", "Stage1Result", "stage1_loss", "train_stage1"]
+__all__ = ["Stage1Config", "Stage1Result", "prepare", "stage1_loss", "train_stage1"]
 
 log = logging.getLogger("eliq")
 
@@ -96,10 +101,12 @@ def train_stage1(
     """Tunes `backbone` in place and leaves it in evaluation mode, adapters unmerged.
 
     Writes checkpoints, metrics.jsonl and curves.png to `run_dir`. `stop` asks for a save and an
-    early end (see `StopRequest`); call again to go on.
+    early end (see `StopRequest`); call again to go on. After a sharded run the first process holds
+    the tuned model, on the CPU; in the others `backbone` is in slices and of no further use.
 
     Raises:
-        TrainingError: the run directory belongs to another run, or the loss is not finite.
+        TrainingError: the run directory belongs to another run, the loss is not finite, or the
+            disk is full (the last checkpoint is whole).
     """
     placement = placement or Placement()
     run_dir = Path(run_dir)
@@ -117,6 +124,7 @@ def train_stage1(
         "world_size": placement.world_size,
     }
     asking = prepare(backbone, config)
+    empty = outline(backbone.model) if placement.is_sharded else None
     wrapped = placement.wrap(asking)
     optimizers = build_optimizers(
         asking,
@@ -144,7 +152,7 @@ def train_stage1(
 
     ids = backbone.layout
     answer_ids = torch.tensor([ids.low_id, ids.high_id], device=placement.device)
-    batches = iter(_loader(train, config, placement, first, num_steps))
+    batches = _loader(train, config, placement, first, num_steps)
     bar = tqdm(
         total=num_steps,
         initial=first,
@@ -152,15 +160,16 @@ def train_stage1(
         disable=None if progress and placement.is_main else True,
     )
     step, stopped = first, False
+    saves = placement.is_main or placement.is_sharded  # slices are gathered by all together
     while step < num_steps and not stopped:
-        # Dropout is a function of (seed, step, process), so that resuming needs no state of the
-        # random sources of other processes.
-        torch.manual_seed((config.seed * 1_000_003 + step) * 1_009 + placement.rank)
         wrapped.train()
         set_learning_rate(optimizers, cosine_factor(step, num_steps, config.warmup_share))
         total, parts_sum = 0.0, {}
         for accumulated in range(config.grad_accumulation):
-            batch = next(batches)
+            number, batch = next(batches)
+            # Dropout is a function of (seed, micro-batch): resuming needs no random state of other
+            # processes, and the number of processes changes nothing.
+            torch.manual_seed(config.seed * 1_000_000_007 + number)
             last = accumulated == config.grad_accumulation - 1
             with placement.accumulate(wrapped, last=last):
                 images = [image.to(placement.device) for image in batch.images]
@@ -170,43 +179,51 @@ def train_stage1(
             total += float(loss.detach()) / config.grad_accumulation
             for name, value in parts.items():
                 parts_sum[name] = parts_sum.get(name, 0.0) + float(value) / config.grad_accumulation
-        if not torch.isfinite(torch.tensor(total)):
+        means = placement.mean({"loss": total, **parts_sum})
+        if not math.isfinite(means["loss"]):
             raise TrainingError(
-                f"stage 1: the loss at step {step} is {total}; lower learning_rate or set "
+                f"stage 1: the loss at step {step} is {means['loss']}; lower learning_rate or set "
                 "precision to float32, and resume from the last checkpoint"
             )
-        norm = torch.nn.utils.clip_grad_norm_(_trainable(asking), config.max_grad_norm)
+        norm = float(
+            whole(torch.nn.utils.clip_grad_norm_(_trainable(asking), config.max_grad_norm))
+        )
         for optimizer in optimizers.values():
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         step += 1
         stopped = placement.any(bool(stop is not None and stop.requested))
         bar.update(1)
-        bar.set_postfix(loss=f"{total:.3f}")
+        bar.set_postfix(loss=f"{means['loss']:.3f}")
         if placement.is_main:
             curves.append(
                 step,
-                loss=total,
-                **parts_sum,
-                grad_norm=float(norm),
+                **means,
+                grad_norm=norm,
                 learning_rate=config.learning_rate
                 * cosine_factor(step - 1, num_steps, config.warmup_share),
             )
         improved = False
         if step % config.validate_every == 0 or step == num_steps:
             values = validate(asking, held_out, max_rows=config.max_validation_rows)
+            values = placement.mean(values)  # all must agree on what is the best
             progress_state["validation"] = values
             improved = values["score"] >= progress_state["best_score"]
             if improved:
                 progress_state.update(best_score=values["score"], best_step=step)
-                if placement.is_main and config.select == "best":
-                    best_state.save(step, modules={"asking": asking}, extra=progress_state)
+                if saves and config.select == "best":
+                    best_state.save(
+                        step,
+                        modules={"asking": asking},
+                        extra=progress_state,
+                        write=placement.is_main,
+                    )
             if placement.is_main:
                 curves.append(step, validation=values)
                 curves.draw("stage 1: quality-aware instruction tuning")
         due = step % config.save_every == 0 or stopped or step == num_steps
-        if placement.is_main and (due or (improved and config.select == "best")):
-            state.save(step, **saved_parts, extra=progress_state)
+        if saves and (due or (improved and config.select == "best")):
+            state.save(step, **saved_parts, extra=progress_state, write=placement.is_main)
     bar.close()
     placement.wait()
     best_step = step
@@ -214,45 +231,20 @@ def train_stage1(
         loaded = best_state.load_latest(modules={"asking": asking})
         if loaded is not None:  # the values reported belong to the weights that are kept
             best_step, progress_state = loaded["step"], loaded
+    if empty is not None:
+        empty = fill_outline(empty, backbone.model, keep=placement.is_main)
+        if placement.is_main:
+            backbone.model = empty
     if config.gradient_checkpointing:
         set_checkpointing(backbone.model, False)
     backbone.eval()
     return Stage1Result(step, stopped and step < num_steps, progress_state["validation"], best_step)
 
 
-def prepare(backbone: Backbone, config: Stage1Config) -> Asking:
-    """The backbone as stage 1 trains it: adapters or frozen parts, checkpointing, precision."""
-    if config.tuning == "lora":
-        add_lora(
-            backbone.model,
-            rank=config.lora_rank,
-            dropout=config.lora_dropout,
-            vision=config.lora_vision,
-            seed=config.seed,
-        )
-    else:
-        backbone.model.requires_grad_(True)
-        if not config.train_vision:
-            backbone.model.model.visual.requires_grad_(False)
-    if config.gradient_checkpointing:
-        set_checkpointing(backbone.model, True)
-    return Asking(backbone, bf16=config.precision == "bf16")
-
-
-def set_checkpointing(model: torch.nn.Module, enabled: bool) -> None:
-    """Recompute activations in the backward pass, under the name of this transformers version."""
-    # From 5.2x the calls have a new name, and the old one warns.
-    name = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"
-    if enabled:
-        # Reentrant checkpointing gives the vision adapters no gradient at all.
-        getattr(model, f"{name}_checkpointing_enable")({"use_reentrant": False})
-    else:
-        getattr(model, f"{name}_checkpointing_disable")()
-
-
 def _loader(
     train: Supervision, config: Stage1Config, placement: Placement, first: int, num_steps: int
-) -> DataLoader:
+) -> Iterator[tuple[int, MicroBatch]]:
+    """The micro-batches of this process and their numbers in the whole run."""
     batches = MicroBatches(
         train,
         num_tuples=config.tuples_per_forward,
@@ -264,7 +256,8 @@ def _loader(
         k * placement.world_size + placement.rank
         for k in range(first * per_step, num_steps * per_step)
     ]
-    return DataLoader(batches, batch_size=None, sampler=numbers, num_workers=config.num_workers)
+    loader = DataLoader(batches, batch_size=None, sampler=numbers, num_workers=config.num_workers)
+    return zip(numbers, loader, strict=True)
 
 
 def _trainable(module: torch.nn.Module) -> list[Tensor]:

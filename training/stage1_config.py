@@ -19,8 +19,10 @@ class Stage1Config:
     Batches: a forward holds `tuples_per_forward` tuples (three images and six answers each) and
     `ladders_per_forward` ladders; a step accumulates `grad_accumulation` forwards.
     `num_steps` 0 means `epochs` passes over the tuples.
-    Tuning: "lora" (language layers, and the vision tower where `lora_vision`) or "full" (with
-    `train_vision` False the vision tower stays frozen). `optimizer` "muon" is for "full".
+    Tuning: "lora" (language layers, and the vision tower where `lora_vision`), "qlora" (the same
+    on language layers of 4 bits, needs bitsandbytes) or "full" (with `train_vision` False the
+    vision tower stays frozen). `lora_alpha` None is 2 x rank. `optimizer` "muon" is for "full".
+    `precision` "bf16" computes under autocast; `gradient_checkpointing` recomputes activations.
     Loss: Eq. 5 plus `ladder_weight` times the ladder ranking on the low/high margins.
     `select` "best" ends with the weights of the best validation, "last" with the last ones.
     """
@@ -32,6 +34,7 @@ class Stage1Config:
     grad_accumulation: int = 4
     tuning: str = "lora"
     lora_rank: int = 16
+    lora_alpha: float | None = None
     lora_dropout: float = 0.05
     lora_vision: bool = True
     train_vision: bool = True
@@ -63,9 +66,12 @@ class Stage1Config:
         for name in ("learning_rate", "epochs", "max_grad_norm"):
             value = getattr(self, name)
             self._check(name, math.isfinite(value) and value > 0, "a positive number")
+        self._check(
+            "lora_alpha", self.lora_alpha is None or self.lora_alpha > 0, "above 0, or null"
+        )
         self._check("lora_dropout", 0 <= self.lora_dropout < 1, "from 0 to below 1")
         choices = {
-            "tuning": ("lora", "full"),
+            "tuning": ("lora", "qlora", "full"),
             "optimizer": ("adamw", "muon"),
             "precision": ("bf16", "float32"),
             "select": ("best", "last"),

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from eliq.errors import TrainingError
 
+from .sharding import whole
+
 __all__ = ["flatten", "unflatten"]
 
 _PLAIN = (str, int, float, bool, type(None))
@@ -27,7 +29,7 @@ def flatten(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
         TrainingError: `value` holds something that is neither a container, a tensor nor plain.
     """
     if isinstance(value, Tensor):
-        tensors[name] = value.detach().to("cpu", copy=True).contiguous()
+        tensors[name] = whole(value.detach()).to("cpu", copy=True).contiguous()
         return {"tensor": name}
     if isinstance(value, dict):
         pairs = []
