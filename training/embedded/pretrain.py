@@ -45,8 +45,10 @@ LEVELS = (
     Level(0.00, 25, 9, 1, False, 0.20),
     Level(0.12, 60, 16, 2, True, 0.25),
     Level(0.25, 110, 24, 2, True, 0.35),
-    Level(0.40, 165, 24, 2, True, 0.45),
-    Level(0.60, 165, 24, 2, True, 0.55, (128, 128, 160, 192)),
+    # Ladders are learnt first; prompts, which come late and at once, have most of the middle.
+    Level(0.40, 110, 24, 2, True, 0.15),
+    Level(0.52, 165, 24, 2, True, 0.15),
+    Level(0.72, 165, 24, 2, True, 0.45, (128, 128, 160, 192)),
 )
 
 
