@@ -7,10 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from eliq.errors import ConfigError
+from eliq.errors import ConfigError, SupervisionError
 from eliq.supervision import GENERATED_KINDS, bare_prompt
 from training.negatives import GateConfig, NegativesConfig, Positive, plan_jobs
-from training.negatives.plan import read_positive_images
+from training.negatives.plan import read_positive_images, read_variants
 from training.negatives.wordings import (
     DEGRADED_LOOKS,
     DEGRADED_PROMPTS,
@@ -90,6 +90,23 @@ def test_variants_are_wrong_in_one_thing_and_never_another_prompt_of_the_set():
     for job in plan:
         bare = bare_prompt(job.generation_prompt)
         assert owners.setdefault(bare, job.positive.prompt) == job.positive.prompt
+
+
+def test_variants_of_a_list_come_first(tmp_path):
+    path = tmp_path / "variants.jsonl"
+    rows = [{"prompt": "A red cup on a table number 0.", "variant": f"a cup {n}"} for n in "ab"]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    plan = plan_jobs(positives(), CONFIG, read_variants(path))
+    told = {j.positive.prompt: j for j in plan if j.kind == "prompt_variant"}
+    job = told.pop("a red cup on a table number 0")
+    assert job.generation_prompt in ("a cup a", "a cup b") and job.change == "listed"
+    assert "listed" not in {other.change for other in told.values()}
+    for bad in ({"prompt": "a cup"}, {"prompt": "a cup", "variant": "A cup."}):
+        path.write_text(json.dumps(bad) + "\n")
+        with pytest.raises(SupervisionError, match="row 1"):
+            read_variants(path)
+    with pytest.raises(SupervisionError, match="no such list"):
+        read_variants(tmp_path / "none.jsonl")
 
 
 def test_early_decodes_are_worse_the_earlier():

@@ -60,7 +60,12 @@ def _build(images: str, out: Path, options: argparse.Namespace) -> dict:
         held_out=options.held_out,
     )
     report = build_supervision(
-        images, out, config, prompts_path=options.prompts, num_workers=options.workers
+        images,
+        out,
+        config,
+        prompts_path=options.prompts,
+        generated=options.generated,
+        num_workers=options.workers,
     )
     reasons = ", ".join(
         f"{count} {reason}" for reason, count in report.to_json()["skipped"].items()
@@ -81,6 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("images", nargs="?", metavar="IMAGES", help="folder of positives")
     parser.add_argument("--out", type=Path, help="folder of the set")
     parser.add_argument("--prompts", type=Path, help="list of prompts (.jsonl or .csv)")
+    parser.add_argument(
+        "--generated", type=Path, help="generated negatives of IMAGES (training.make_negatives)"
+    )
     parser.add_argument("--num-tuples", type=int, default=default.num_tuples)
     parser.add_argument("--num-ladders", type=int, default=default.num_ladders)
     parser.add_argument("--seed", type=int, default=default.seed)
@@ -88,7 +96,8 @@ def _parser() -> argparse.ArgumentParser:
         "--ai-specific-share",
         type=float,
         default=default.ai_specific_share,
-        help="share of tuples with simulated AI-specific negatives (default %(default)s)",
+        help="share of tuples with AI-specific negatives, simulated unless --generated has them "
+        "(default %(default)s)",
     )
     parser.add_argument(
         "--hard-swap-share",

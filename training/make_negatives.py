@@ -108,6 +108,7 @@ def _run(options: argparse.Namespace, stop: StopRequest, temporary: Path) -> Any
         out,
         NegativesConfig.from_json(settings),
         prompts_path=options.prompts,
+        variants_path=options.variants,
         shard=shard,
         num_workers=options.workers,
         stop=stop,
@@ -136,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     add("positives", nargs="?", type=Path, metavar="POSITIVES", help="folder of the positives")
     add("--out", type=Path, help="folder of the set; what is generated lies in OUT/generated")
     add("--prompts", type=Path, help="list of prompts, if not in POSITIVES (.jsonl or .csv)")
+    add("--variants", type=Path, help="lines of prompt and variant (default: words are swapped)")
     add("--config", type=Path, help="JSON file with the settings of training/negatives/config.py")
     add("--models", nargs="+", metavar="MODEL", help="high-quality generators, of the positives")
     add("--weak-models", nargs="+", metavar="MODEL", help="low-quality generators")

@@ -1,10 +1,10 @@
 """AI-specific negatives, simulated on pixels: what unfinished or confused generation looks like.
 
 Simulations of ours, for the AI-specific family of section 3.2.3 where no generator is at hand; real
-early decodes and weak generators come from `eliq.diffusion` and are better evidence. Same contract
-as `technical.py`: (image uint8 [H,W,3], severity, rng) -> (image of the same size, parameters), the
-same random numbers drawn at every severity. Places and sizes are fractions of the picture, since
-content scales with it; the latent cell is 8 px, the factor of the usual autoencoders.
+early decodes and weak generators come from `training.make_negatives` and are better evidence. Same
+contract as `technical.py`: (image uint8 [H,W,3], severity, rng) -> (image of the same size,
+parameters), the same random numbers drawn at every severity. Places and sizes are fractions of
+the picture, since content scales with it; the latent cell is 8 px, as of the usual autoencoders.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from .gate import REASONS, Verdict, judge
 from .gating import GateReport, run_gate
 from .make import GenerationReport, generate_negatives
 from .opinions import CriticOpinion, Opinion, PyiqaOpinion, load_opinion
-from .plan import Job, Positive, plan_jobs, read_positive_images
+from .plan import Job, Positive, plan_jobs, read_positive_images, read_variants
 from .set import NegativesReport, make_negatives
 
 __all__ = [
@@ -31,5 +31,6 @@ __all__ = [
     "make_negatives",
     "plan_jobs",
     "read_positive_images",
+    "read_variants",
     "run_gate",
 ]

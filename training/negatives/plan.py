@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from eliq.errors import SupervisionError
 from eliq.prompts import clean_prompt
 from eliq.supervision import bare_prompt, hard_swaps
+from eliq.supervision.prompt_swaps import same_prompt
 from eliq.supervision.sources import read_sources
 
 from ..journal import read_journal
@@ -24,7 +27,7 @@ from ..positives import ModelSettings
 from .config import NegativesConfig
 from .wordings import DEGRADED_LOOKS, DEGRADED_PROMPTS, degrade, edit_instruction
 
-__all__ = ["Job", "Positive", "plan_jobs", "read_positive_images"]
+__all__ = ["Job", "Positive", "plan_jobs", "read_positive_images", "read_variants"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Job:
         model: name of the model that makes it.
         generation_prompt: what that is told; of an early decode the positive's own prompt.
         fraction: of the run, for an early decode.
-        change: kind of the swap, for a prompt variant.
+        change: kind of the swap, for a prompt variant; "listed" where a list gave it.
     """
 
     negative_id: str
@@ -91,11 +94,43 @@ def read_positive_images(
     ]
 
 
-def plan_jobs(positives: Sequence[Positive], config: NegativesConfig) -> list[Job]:
+def read_variants(path: str | Path) -> dict[str, list[str]]:
+    """Prompt variants that somebody wrote (or asked a language model for), by bare prompt.
+
+    Lines {"prompt": "a red cup", "variant": "a blue cup"}; a prompt may have several. A variant
+    must be wrong for the picture of its prompt: nobody but the gate checks that.
+
+    Raises:
+        SupervisionError: no such file, or a line without the two texts, or with the same ones.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SupervisionError(f"{path}: no such list of variants")
+    found: dict[str, list[str]] = defaultdict(list)
+    for number, row in enumerate(read_journal(path), start=1):
+        prompt, variant = row.get("prompt"), row.get("variant")
+        are_texts = all(isinstance(one, str) and one.strip() for one in (prompt, variant))
+        if not are_texts or same_prompt(prompt, variant):
+            raise SupervisionError(
+                f"{path}, row {number}: expected two different texts, prompt and variant, found "
+                f"{prompt!r} and {variant!r}"
+            )
+        found[bare_prompt(clean_prompt(prompt).text)].append(variant)
+    return dict(found)
+
+
+def plan_jobs(
+    positives: Sequence[Positive],
+    config: NegativesConfig,
+    variants: Mapping[str, Sequence[str]] | None = None,
+) -> list[Job]:
     """The negatives of a set of positives, in a fixed order.
 
     A kind that no model is given for is left out. So is a variant whose words are another prompt of
     the set, or a variant of another one: two groups of prompts would hang together by it.
+
+    Args:
+        variants: of `read_variants`; a prompt that has none there gets swaps of words.
     """
     owners = {bare_prompt(one.prompt): bare_prompt(one.prompt) for one in positives}
     jobs = []
@@ -105,7 +140,8 @@ def plan_jobs(positives: Sequence[Positive], config: NegativesConfig) -> list[Jo
             if rng.random() >= share:
                 continue
             model = _model(kind, positive, config, rng)
-            facts = None if model is None else _facts(kind, positive, config, rng)
+            own = (variants or {}).get(bare_prompt(positive.prompt), ())
+            facts = None if model is None else _facts(kind, positive, config, rng, own)
             if facts is None:
                 continue
             if kind == "prompt_variant":
@@ -131,7 +167,11 @@ def _model(
 
 
 def _facts(
-    kind: str, positive: Positive, config: NegativesConfig, rng: np.random.Generator
+    kind: str,
+    positive: Positive,
+    config: NegativesConfig,
+    rng: np.random.Generator,
+    variants: Sequence[str],
 ) -> dict[str, Any] | None:
     """What the generator is told, or None where the prompt allows no such negative."""
     prompt = positive.prompt
@@ -144,6 +184,9 @@ def _facts(
     if kind == "early_decode":
         fraction = config.early_fractions[int(rng.integers(len(config.early_fractions)))]
         return {"generation_prompt": prompt, "fraction": fraction}
+    if kind == "prompt_variant" and variants:
+        chosen = variants[int(rng.integers(len(variants)))]
+        return {"generation_prompt": clean_prompt(chosen).text, "change": "listed"}
     if kind == "prompt_variant":
         # Any words: each variant becomes the true prompt of an image, so they give nothing away.
         swaps = hard_swaps(prompt, rng)

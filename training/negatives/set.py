@@ -23,7 +23,7 @@ from .config import NegativesConfig
 from .gating import GateReport, run_gate
 from .make import GenerationReport, generate_negatives
 from .opinions import Opinion, load_opinion
-from .plan import plan_jobs, read_positive_images
+from .plan import plan_jobs, read_positive_images, read_variants
 
 __all__ = ["NegativesReport", "make_negatives"]
 
@@ -74,6 +74,7 @@ def make_negatives(
     config: NegativesConfig,
     *,
     prompts_path: str | os.PathLike[str] | None = None,
+    variants_path: str | os.PathLike[str] | None = None,
     shard: Shard | None = None,
     load: Callable[[ModelSettings, str], Any] = load_pipeline,
     opinion: Opinion | None = None,
@@ -91,6 +92,7 @@ def make_negatives(
         positives: images with prompts, as `training.make_positives` or a user made them.
         out: made where it does not exist.
         prompts_path: a list of prompts outside `positives`.
+        variants_path: prompt variants in place of swapped words; see `read_variants`.
         shard: this process's part; None = by the environment (`accelerate launch`, `torchrun`).
         load: (settings, device) -> pipeline.
         opinion: in place of `config.gate.scorer`, which then only names it.
@@ -105,7 +107,7 @@ def make_negatives(
     """
     shard = shard or Shard.from_environment()
     images = read_positive_images(positives, prompts_path)
-    jobs = plan_jobs(images, config)
+    jobs = plan_jobs(images, config, read_variants(variants_path) if variants_path else None)
     generated = Path(out) / "generated"
     made = generate_negatives(
         jobs, generated, config, shard=shard, load=load, stop=stop, progress=progress
