@@ -24,17 +24,23 @@ from training.evaluation import (
     EvaluationConfig,
     Interrupted,
     PyiqaRater,
-    evaluate_set,
+    measure_set,
+    score_set,
     scored,
+    select,
     write_report,
 )
 from training.evaluation.raters import Column, Rater, bare_model_of
 from training.evaluation.report import markdown
-from training.evaluation.run import select
 from training.evaluation.smoke_set import write_smoke_set
 
 pytest.importorskip("scipy")
 CONFIG = EvaluationConfig(num_resamples=30, num_splits=2, test_share=0.4, shuffle_images=100)
+
+
+def evaluate_set(rated, raters, config, out):
+    found = [score_set(rated, rater, config, out / "scores", progress=False) for rater in raters]
+    return measure_set(rated, found, config)
 
 
 def number(*parts) -> float:
@@ -105,7 +111,7 @@ def test_an_image_that_was_replaced_is_scored_again(ratings, tmp_path):
 
 
 def test_evaluate_set_measures_all_of_it(ratings, tmp_path):
-    found = evaluate_set(ratings, [Reader()], CONFIG, tmp_path, progress=False)
+    found = evaluate_set(ratings, [Reader()], CONFIG, tmp_path)
     quality, alignment = (found["opinions"][name] for name in ("quality", "alignment"))
     assert quality["columns"][0]["srcc"] > 0.85
     assert abs(alignment["columns"][0]["srcc"]) < 0.5
@@ -123,14 +129,14 @@ def test_all_scorers_are_measured_on_the_same_images(ratings, tmp_path):
         Reader("some", fails=["0_1.png", "3_2.png"]),
         Reader("none of them", fails=broken),
     ]
-    found = evaluate_set(ratings, raters, CONFIG, tmp_path, progress=False)
+    found = evaluate_set(ratings, raters, CONFIG, tmp_path)
     assert found["num_images"] == 22
     assert found["failed"]["some"] == {"num": 2, "first": ["0_1.png", "3_2.png"]}
     columns = found["opinions"]["quality"]["columns"]
     assert [(c["title"], c["num_images"]) for c in columns] == [("reader", 22), ("some", 22)]
     assert "none of them" not in found["shuffle"]
     with pytest.raises(EvaluationError, match="no image was scored"):
-        evaluate_set(ratings, raters[2:], CONFIG, tmp_path, progress=False)
+        evaluate_set(ratings, raters[2:], CONFIG, tmp_path)
 
 
 def test_a_critic_brings_its_head_and_its_backbone(ratings, tmp_path):
@@ -155,7 +161,7 @@ def test_photographs_have_no_alignment_and_no_shuffle(ratings, tmp_path):
     sheet = ratings.rows[0].path.parent / "photos.csv"
     sheet.write_text("\n".join(lines))
     rater = CriticRater(Scorer(tiny_backbone(), tiny_head()))
-    found = evaluate_set(READERS["csv"](sheet), [rater], CONFIG, tmp_path, progress=False)
+    found = evaluate_set(READERS["csv"](sheet), [rater], CONFIG, tmp_path)
     assert list(found["opinions"]) == ["quality"] and found["shuffle"] == {}
 
 
@@ -190,7 +196,13 @@ def pyiqa(monkeypatch):
         assert name in ("dark", "clipscore"), f"Metric {name} not implemented yet."
         return Metric()
 
-    fake = types.SimpleNamespace(create_metric=create_metric, __version__="0")
+    def list_models(mode):
+        assert mode == "NR"
+        return ["clipscore", "dark"]
+
+    fake = types.SimpleNamespace(
+        create_metric=create_metric, list_models=list_models, __version__="0"
+    )
     monkeypatch.setitem(sys.modules, "pyiqa", fake)
     return fake
 
@@ -201,7 +213,7 @@ def test_a_pyiqa_metric_counts_upwards_and_sees_our_pixels(pyiqa, ratings, tmp_p
     pixels = np.asarray(Image.open(ratings.rows[0].path).convert("RGB")) / 255.0
     assert rows[0]["value"] == pytest.approx(-pixels.mean(), abs=1e-5)
     assert rater.columns[0].numbers == {"quality": "value"} and not rater.reads_prompt
-    with pytest.raises(EvaluationError, match="could not make this metric"):
+    with pytest.raises(EvaluationError, match="found none of that name"):
         PyiqaRater("nosuch")
 
 
@@ -220,7 +232,7 @@ def test_without_pyiqa_it_says_how_to_get_it(monkeypatch):
 
 def test_the_report_holds_the_published_rows_and_every_number(ratings, tmp_path):
     rated = type(ratings)("agiqa_3k", ratings.rows, ratings.counts)
-    found = evaluate_set(rated, [Reader(), Reader("second")], CONFIG, tmp_path, progress=False)
+    found = evaluate_set(rated, [Reader(), Reader("second")], CONFIG, tmp_path)
     found["opinions"]["quality"]["columns"][1]["title"] = "a|b <script>`"
     report = {"title": "T", "config": CONFIG.to_json(), "not_run": {"zero-shot": "why"},
               "sets": [found]}  # fmt: skip
@@ -237,6 +249,23 @@ def test_the_report_holds_the_published_rows_and_every_number(ratings, tmp_path)
     assert "scores" not in stored["sets"][0]["opinions"]["quality"]
     assert (tmp_path / "agiqa_3k-quality.png").read_bytes().startswith(b"\x89PNG")
     assert "published" not in markdown({**report, "sets": []}, {}).split("## How to read")[0]
+
+
+def test_one_rater_is_in_memory_at_a_time(ratings, tmp_path):
+    closed = []
+
+    class Closing(Reader):
+        def close(self):
+            closed.append(self.name)
+
+    def loading():
+        yield Closing("first")
+        assert closed == ["first"]
+        yield Closing("second")
+
+    summary = evaluate.evaluate([ratings], loading(), CONFIG, tmp_path, progress=False)
+    assert closed == ["first", "second"]
+    assert set(summary["srcc"]["ratings"]["quality"]) == {"first", "second"}
 
 
 def test_the_script_runs_from_end_to_end(tmp_path, capsys):

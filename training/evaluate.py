@@ -26,6 +26,7 @@ import json
 import logging
 import sys
 import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,13 @@ from .evaluation import (
     PyiqaRater,
     RatedSet,
     Rater,
-    evaluate_set,
+    ScoredSet,
+    measure_set,
+    score_set,
+    select,
     write_report,
 )
-from .evaluation.raters import bare_model_of, zero_shot_rater
+from .evaluation.raters import bare_model_of, check_pyiqa, zero_shot_rater
 from .evaluation.smoke_set import write_smoke_set
 from .stop_request import StopRequest
 from .tiny_backbone import tiny_backbone
@@ -82,10 +86,12 @@ def _run(options: argparse.Namespace, stop: StopRequest, temporary: Path) -> dic
     names = [rated.name for rated in sets]
     if len(set(names)) != len(names):
         raise EvaluationError(f"--set: expected each benchmark once, found {names}")
-    raters, not_run = _raters(options)
+    for name in options.pyiqa:
+        check_pyiqa(name)
+    not_run: dict[str, str] = {}
     return evaluate(
         sets,
-        raters,
+        _raters(options, not_run),
         _config(options),
         options.out,
         not_run=not_run,
@@ -95,8 +101,8 @@ def _run(options: argparse.Namespace, stop: StopRequest, temporary: Path) -> dic
 
 
 def evaluate(
-    sets: list[RatedSet],
-    raters: list[Rater],
+    sets: Sequence[RatedSet],
+    raters: Iterable[Rater],
     config: EvaluationConfig,
     out: Path,
     *,
@@ -107,25 +113,40 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measures every rater on every set and writes the report; returns what the script prints.
 
+    Raters are taken one by one, and closed when they have scored every set: an iterator that loads
+    them as it goes has one in memory at a time. `not_run` may be filled by that iterator.
+
     Raises:
         Interrupted: `stop` was requested; finished parts are kept. EvaluationError: see the steps.
     """
-    found = []
+    out = Path(out)
+    sets = [select(rated, config) for rated in sets]
     for rated in sets:
         log.info("%s: %d images", rated.name, len(rated))
         if rated.counts.num_missing:
             log.warning("%s: %d of %d files are missing, first %s", rated.name,
                         rated.counts.num_missing, rated.counts.num_listed,
                         ", ".join(rated.counts.missing[:3]))  # fmt: skip
-        found.append(evaluate_set(rated, raters, config, out, stop=stop, progress=progress))
+    scored: list[list[ScoredSet]] = [[] for _ in sets]
+    made_by = []
+    for rater in raters:
+        made_by.append({"name": rater.name, "fingerprint": rater.fingerprint, **rater.facts})
+        for rated, found in zip(sets, scored, strict=True):
+            found.append(
+                score_set(rated, rater, config, out / "scores", stop=stop, progress=progress)
+            )
+        rater.close()
+        del rater  # or the next would be loaded beside it
     report = {
-        "title": f"Evaluation of {raters[0].name}",
+        "title": f"Evaluation of {made_by[0]['name']}",
         "note": note,
         "library_version": __version__,
         "config": config.to_json(),
-        "raters": [{"name": r.name, "fingerprint": r.fingerprint, **r.facts} for r in raters],
+        "raters": made_by,
         "not_run": not_run or {},
-        "sets": found,
+        "sets": [
+            measure_set(rated, found, config) for rated, found in zip(sets, scored, strict=True)
+        ],
     }
     path = write_report(report, out)
     srcc = {
@@ -133,7 +154,7 @@ def evaluate(
             opinion: {column["title"]: _rounded(column["srcc"]) for column in part["columns"]}
             for opinion, part in rated["opinions"].items()
         }
-        for rated in found
+        for rated in report["sets"]
     }
     return {"report": str(path), "srcc": srcc, "not_run": not_run or {}}
 
@@ -147,35 +168,35 @@ def _read(text: str) -> RatedSet:
     return READERS[name](Path(path).expanduser())
 
 
-def _raters(options: argparse.Namespace) -> tuple[list[Rater], dict[str, str]]:
-    """The critic first, then its bare model, then the metrics of others; and what cannot run."""
+def _raters(options: argparse.Namespace, not_run: dict[str, str]) -> Iterator[Rater]:
+    """The critic, then its bare model, then the metrics of others, each loaded when it is its turn.
+
+    What cannot run is put into `not_run`.
+    """
     place = {"device": options.device, "dtype": options.dtype}
-    not_run: dict[str, str] = {}
-    scorer = Scorer.from_pretrained(options.checkpoint, **place)
-    raters: list[Rater] = [CriticRater(scorer)]
+    critic = CriticRater(Scorer.from_pretrained(options.checkpoint, **place))
+    model = options.zero_shot or bare_model_of(critic.scorer)
+    device = str(critic.scorer.backbone.device)
+    yield critic
+    del critic
     if options.no_zero_shot:
         not_run["zero-shot"] = "left out by --no-zero-shot"
+    elif model is None:
+        not_run["zero-shot"] = (
+            "this critic's backbone was trained from random weights or its origin is not "
+            "recorded; name a bare model with --zero-shot"
+        )
     else:
-        model = options.zero_shot or bare_model_of(scorer)
-        if model is None:
-            not_run["zero-shot"] = (
-                "this critic's backbone was trained from random weights or its origin is not "
-                "recorded; name a bare model with --zero-shot"
-            )
-        else:
-            try:
-                raters.append(zero_shot_rater(model, **place))
-            except EvaluationError as error:
-                if options.zero_shot:
-                    raise
-                not_run["zero-shot"] = str(error)
-    raters += [
-        PyiqaRater(name, device=options.device or str(scorer.backbone.device))
-        for name in options.pyiqa
-    ]
+        try:
+            yield zero_shot_rater(model, **place)
+        except EvaluationError as error:
+            if options.zero_shot:
+                raise
+            not_run["zero-shot"] = str(error)
     for name, why in not_run.items():
         log.warning("not run: %s: %s", name, why)
-    return raters, not_run
+    for name in options.pyiqa:
+        yield PyiqaRater(name, device=device)
 
 
 def _config(options: argparse.Namespace) -> EvaluationConfig:

@@ -8,7 +8,7 @@ from .rated import RatedImage, RatedSet
 from .raters import CriticRater, PyiqaRater, Rater
 from .readers import READERS
 from .report import write_report
-from .run import evaluate_set
+from .run import ScoredSet, measure_set, score_set, select
 from .score_cache import Interrupted, scored
 from .splits import grouped_split, grouped_splits
 
@@ -21,10 +21,13 @@ __all__ = [
     "RatedImage",
     "RatedSet",
     "Rater",
-    "evaluate_set",
+    "ScoredSet",
     "grouped_split",
     "grouped_splits",
     "measure",
+    "measure_set",
+    "score_set",
     "scored",
+    "select",
     "write_report",
 ]

@@ -22,7 +22,7 @@ _WIDE = 3
 def scatter_plots(part: Mapping[str, Any], title: str) -> bytes | None:
     """A PNG: score on the x axis, opinion on the y axis, the fitted logistic curve through it.
 
-    `part` is one opinion of `evaluate_set`; points are coloured by generator where there are few.
+    `part` is one opinion of `measure_set`; points are coloured by generator where there are few.
     None where matplotlib is not installed or nothing was scored.
     """
     try:

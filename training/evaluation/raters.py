@@ -6,6 +6,7 @@ against which opinion; a critic brings two, its head's scores and its backbone's
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import math
@@ -21,7 +22,15 @@ from eliq.images import load_image
 
 from ..fingerprints import module_sha256
 
-__all__ = ["Column", "CriticRater", "PyiqaRater", "Rater"]
+__all__ = [
+    "Column",
+    "CriticRater",
+    "PyiqaRater",
+    "Rater",
+    "bare_model_of",
+    "check_pyiqa",
+    "zero_shot_rater",
+]
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,9 @@ class Rater:
         """
         raise NotImplementedError
 
+    def close(self) -> None:
+        """Gives the memory of a model back; the rater scores no more."""
+
 
 class CriticRater(Rater):
     """A `Scorer`, trained or zero-shot.
@@ -93,6 +105,31 @@ class CriticRater(Rater):
         for part in self.scorer.stream(list(paths), list(prompts)):
             yield [_numbers(row) for row in part.to_rows()]
 
+    def close(self) -> None:
+        del self.scorer
+        _free()
+
+
+def check_pyiqa(name: str) -> Any:
+    """The module pyiqa, which has a no-reference metric called `name`; nothing is loaded.
+
+    Raises:
+        EvaluationError: it is not installed, or has no such metric.
+    """
+    try:
+        import pyiqa
+    except ImportError as error:
+        raise EvaluationError(
+            f"{name}: pyiqa is not installed: pip install pyiqa (its licence, PolyForm "
+            "Noncommercial, is not ours)"
+        ) from error
+    if name not in pyiqa.list_models("NR"):
+        raise EvaluationError(
+            f"{name}: expected a no-reference metric of pyiqa, found none of that name; "
+            "pyiqa.list_models('NR') lists them"
+        )
+    return pyiqa
+
 
 class PyiqaRater(Rater):
     """A no-reference metric of pyiqa by its name there, with the sign turned where lower is better.
@@ -101,29 +138,18 @@ class PyiqaRater(Rater):
     (clipscore) is held against alignment, any other against quality.
 
     Raises:
-        EvaluationError: pyiqa is not installed, has no such metric, or it compares with a
-            reference.
+        EvaluationError: as `check_pyiqa`, or the metric cannot be made (its weights are fetched).
     """
 
     def __init__(self, name: str, *, device: str | torch.device = "cpu") -> None:
-        try:
-            import pyiqa
-        except ImportError as error:
-            raise EvaluationError(
-                f"{name}: pyiqa is not installed: pip install pyiqa (its licence, PolyForm "
-                "Noncommercial, is not ours)"
-            ) from error
+        pyiqa = check_pyiqa(name)
         try:
             self.metric = pyiqa.create_metric(name, device=torch.device(device))
-        except Exception as error:  # an unknown name is an AssertionError, a download many things
+        except Exception as error:  # pyiqa fetches weights, and what fails there is many things
             raise EvaluationError(
-                f"{name}: pyiqa could not make this metric ({type(error).__name__}); "
-                "pyiqa.list_models('NR') lists the names"
+                f"{name}: pyiqa could not make this metric, {type(error).__name__}: "
+                f"{' '.join(str(error).split())[:200]}"
             ) from error
-        if getattr(self.metric, "metric_mode", "NR") != "NR":
-            raise EvaluationError(
-                f"{name}: expected a metric without a reference, found one that needs it"
-            )
         self.device = torch.device(device)
         self.sign = -1.0 if self.metric.lower_better else 1.0
         self.takes_caption = name.startswith("clipscore")
@@ -143,6 +169,10 @@ class PyiqaRater(Rater):
         for path, prompt in zip(paths, prompts, strict=True):
             yield [self._one(path, prompt)]
 
+    def close(self) -> None:
+        del self.metric
+        _free()
+
     def _one(self, path: str, prompt: str | None) -> dict[str, Any]:
         image = load_image(path)
         if image.pixels is None:
@@ -159,6 +189,12 @@ class PyiqaRater(Rater):
         if not math.isfinite(value):
             return {"value": None, "error": f"{self.facts['metric']} gave {value}"}
         return {"value": value, "error": None}
+
+
+def _free() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _numbers(row: dict[str, Any]) -> dict[str, Any]:

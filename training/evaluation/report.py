@@ -22,7 +22,7 @@ _HEADER = (
 def write_report(report: Mapping[str, Any], out: str | Path) -> Path:
     """Writes report.md, report.json and one picture a set and opinion; returns report.md.
 
-    `report`: {"sets": [of `evaluate_set`], "not_run": {name: why}, "environment", "config"}. The
+    `report`: {"sets": [of `measure_set`], "not_run": {name: why}, "environment", "config"}. The
     JSON leaves out the single scores, which lie in scores/.
     """
     out = Path(out)
@@ -140,8 +140,6 @@ def _opinion_section(opinion: str, part: Mapping[str, Any], percent: int) -> lis
 
 def _shuffle_section(shuffle: Mapping[str, Any]) -> list[str]:
     lines = ["### prompts of other images", ""]
-    if "not_defined" in shuffle:
-        return [*lines, f"Not measured: {shuffle['not_defined']}", ""]
     header = ["scorer", "images", "alignment falls", "SRCC own prompt", "SRCC shuffled",
               "quality SRCC", "quality shift"]  # fmt: skip
     rows = [

@@ -1,11 +1,15 @@
-"""Scores the sets with every rater and measures all of it: one JSON-ready dict a set."""
+"""One rater on one set, and then all raters of a set measured on the same images.
+
+Scoring and measuring are apart, so that a critic and the bare model of 8B parameters are never in
+memory at once: `score_set` keeps numbers alone.
+"""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +26,30 @@ from .raters import Column, Rater
 from .score_cache import scored
 from .shuffle import choose_for_shuffle, shuffle_report
 
-__all__ = ["evaluate_set", "select"]
+__all__ = ["ScoredSet", "measure_set", "score_set", "select"]
 
 log = logging.getLogger("eliq")
+
+
+@dataclass(frozen=True)
+class ScoredSet:
+    """The numbers that one rater gave the images of one set.
+
+    Attributes:
+        rater: its name. columns: which number is held against which opinion.
+        rows: one an image, in the order of the set; `error` is None where it was scored.
+        shuffled: {row of the set: numbers with another image's prompt}; empty where the rater reads
+            no prompt, the set has none, or the control is off.
+    """
+
+    rater: str
+    columns: tuple[Column, ...]
+    rows: list[dict[str, Any]]
+    shuffled: dict[int, dict[str, Any]]
+
+    @property
+    def failed(self) -> list[int]:
+        return [i for i, row in enumerate(self.rows) if row["error"] is not None]
 
 
 def select(rated: RatedSet, config: EvaluationConfig) -> RatedSet:
@@ -53,71 +78,84 @@ def select(rated: RatedSet, config: EvaluationConfig) -> RatedSet:
     return rated
 
 
-def evaluate_set(
+def score_set(
     rated: RatedSet,
-    raters: Sequence[Rater],
+    rater: Rater,
     config: EvaluationConfig,
-    out: str | Path,
+    cache: str | Path,
     *,
     stop: StopRequest | None = None,
     progress: bool = True,
-) -> dict[str, Any]:
-    """Everything the report says of one set; scores are cached under `out`/scores.
+) -> ScoredSet:
+    """Scores a set, and some of its images again with other prompts; what is cached is not redone.
 
-    All columns are measured on the same images: those that every rater could score. The first
-    rater is the one that the others are compared with.
+    Raises:
+        Interrupted: `stop` was requested; finished parts are kept.
+    """
+    images = list(rated.rows)
+    options: dict[str, Any] = {"stop": stop, "progress": progress}
+    rows = scored(rater, images, cache, rated.name, **options)
+    shuffled: dict[int, dict[str, Any]] = {}
+    if config.shuffle_images and rater.reads_prompt and any(image.prompt for image in images):
+        try:
+            chosen, prompts = choose_for_shuffle(images, config.shuffle_images, seed=config.seed)
+        except ConfigError as error:
+            log.warning("%s: %s", rated.name, error)
+        else:
+            picked = [images[i] for i in chosen]
+            again = scored(rater, picked, cache, rated.name, prompts=prompts, **options)
+            shuffled = dict(zip(chosen, again, strict=True))
+    return ScoredSet(rater.name, rater.columns, rows, shuffled)
+
+
+def measure_set(
+    rated: RatedSet, found: Sequence[ScoredSet], config: EvaluationConfig
+) -> dict[str, Any]:
+    """Everything the report says of one set.
+
+    All columns are measured on the same images: those that every rater could score; a rater that
+    fails on every image is left out. The others are compared with the first column.
 
     Returns:
         `name`, `counts`, `num_images`, `failed` (by rater), for each opinion a list of `columns`
-        (title, labels, all of `measure`), `oracles`, `published`; `shuffle` by column title; and
-        `scores` for plots: {opinion: {title: [K]}}, {opinion: "opinions": [K]}.
+        (title, labels, all of `measure`), `oracles`, `published`, and for plots `scores`
+        ({title: [K]}), `opinions` [K] and `generators` [K]; `shuffle` by column title.
 
     Raises:
-        Interrupted: `stop` was requested. EvaluationError: nothing could be scored.
+        EvaluationError: no image was scored by every rater.
     """
-    cache = Path(out) / "scores"
-    rated = select(rated, config)
     images = list(rated.rows)
-    rows = {
-        rater.name: scored(rater, images, cache, rated.name, stop=stop, progress=progress)
-        for rater in raters
-    }
-    failed = {
-        name: [images[i].id for i, row in enumerate(found) if row["error"] is not None]
-        for name, found in rows.items()
-    }
-    # A rater that fails on every image is left out; one that fails on some costs all of them those.
-    working = [rater for rater in raters if len(failed[rater.name]) < len(images)]
-    usable = [
-        i
-        for i in range(len(images))
-        if all(rows[rater.name][i]["error"] is None for rater in working)
-    ]
-    for name, ids in failed.items():
-        if ids:
-            log.warning("%s: %s could not score %d images, first %s",
-                        rated.name, name, len(ids), ids[0])  # fmt: skip
-    if not usable or not working:
-        first = next((row["error"] for found in rows.values() for row in found if row["error"]), "")
-        raise EvaluationError(f"{rated.name}: no image was scored by every rater; {first}")
-    raters = working
-    report: dict[str, Any] = {
+    working = [one for one in found if len(one.failed) < len(images)]
+    bad = {i for one in working for i in one.failed}
+    usable = [i for i in range(len(images)) if i not in bad] if working else []
+    for one in found:
+        if one.failed:
+            log.warning("%s: %s could not score %d images, first %s", rated.name, one.rater,
+                        len(one.failed), images[one.failed[0]].id)  # fmt: skip
+    if not usable:
+        why = next(one.rows[one.failed[0]]["error"] for one in found if one.failed)
+        raise EvaluationError(f"{rated.name}: no image was scored by every rater; {why}")
+    return {
         "name": rated.name,
         "counts": rated.counts.to_json(),
         "num_images": len(usable),
         "num_generators": len({images[i].generator for i in usable} - {None}),
-        "failed": {name: {"num": len(ids), "first": ids[:20]} for name, ids in failed.items()},
-        "opinions": {},
-        "shuffle": {},
+        "failed": {
+            one.rater: {"num": len(one.failed), "first": [images[i].id for i in one.failed[:20]]}
+            for one in found
+        },
+        "opinions": {
+            opinion: _opinion(opinion, rated.name, images, usable, working, config)
+            for opinion in rated.opinions()
+        },
+        "shuffle": {
+            column.title: measured
+            for one in working
+            for column in one.columns
+            for measured in [_shuffle(column, one, images, bad)]
+            if measured is not None
+        },
     }
-    for opinion in rated.opinions():
-        report["opinions"][opinion] = _opinion(
-            opinion, rated.name, images, usable, rows, raters, config
-        )
-    if config.shuffle_images:
-        report["shuffle"] = _shuffle(rated.name, images, usable, rows, raters, config, cache, stop,
-                                     progress)  # fmt: skip
-    return report
 
 
 def _opinion(
@@ -125,28 +163,29 @@ def _opinion(
     set_name: str,
     images: list[RatedImage],
     usable: list[int],
-    rows: Mapping[str, list[dict[str, Any]]],
-    raters: Sequence[Rater],
+    found: Sequence[ScoredSet],
     config: EvaluationConfig,
 ) -> dict[str, Any]:
     kept = [i for i in usable if getattr(images[i], opinion) is not None]
     if opinion == "alignment":  # without a prompt there is nothing to be aligned with
         kept = [i for i in kept if images[i].prompt]
     some = [images[i] for i in kept]
+    opinions = [getattr(image, opinion) for image in some]
     columns: list[dict[str, Any]] = []
     skipped: list[str] = []
     scores: dict[str, list[float]] = {}
-    for rater in raters:
-        for column in rater.columns:
+    for one in found:
+        for column in one.columns:
             if opinion not in column.numbers:
                 continue
-            values = [rows[rater.name][i].get(column.numbers[opinion]) for i in kept]
-            if any(v is None or not math.isfinite(v) for v in values):
-                skipped.append(f"{column.title}: {sum(v is None for v in values)} images without")
+            values = [one.rows[i].get(column.numbers[opinion]) for i in kept]
+            missing = sum(v is None or not math.isfinite(v) for v in values)
+            if missing or not values:
+                skipped.append(f"{column.title}: {missing} of {len(values)} images without a score")
                 continue
             scores[column.title] = values
-            found = measure(values, some, opinion, config, set_name=set_name)
-            columns.append({"title": column.title, "labels": column.labels, **found})
+            measured = measure(values, some, opinion, config, set_name=set_name)
+            columns.append({"title": column.title, "labels": column.labels, **measured})
     first = next(iter(scores), None)
     for column in columns[1:]:
         column["first_minus_this"] = compare(
@@ -154,63 +193,33 @@ def _opinion(
         )
     return {
         "num_images": len(some),
-        "range": [min(y := [getattr(image, opinion) for image in some]), max(y)],
+        "range": [min(opinions), max(opinions)] if opinions else None,
         "columns": columns,
         "skipped": skipped,
         "oracles": oracles(some, opinion),
         "published": [asdict(row) for row in published(set_name, opinion)],
-        "opinions": y,
+        "opinions": opinions,
         "generators": [image.generator for image in some],
         "scores": scores,
     }
 
 
 def _shuffle(
-    set_name: str,
-    images: list[RatedImage],
-    usable: list[int],
-    rows: Mapping[str, list[dict[str, Any]]],
-    raters: Sequence[Rater],
-    config: EvaluationConfig,
-    cache: Path,
-    stop: StopRequest | None,
-    progress: bool,
-) -> dict[str, Any]:
-    """By column title; empty for a set without prompts."""
-    readers = [rater for rater in raters if rater.reads_prompt]
-    some = [images[i] for i in usable]
-    if not readers or not any(image.prompt for image in some):
-        return {}
-    try:
-        chosen, prompts = choose_for_shuffle(some, config.shuffle_images, seed=config.seed)
-    except ConfigError as error:
-        return {"not_defined": str(error)}
-    picked = [some[i] for i in chosen]
-    out = {}
-    for rater in readers:
-        again = scored(
-            rater, picked, cache, set_name, prompts=prompts, stop=stop, progress=progress
-        )
-        before = [rows[rater.name][usable[i]] for i in chosen]
-        for column in rater.columns:
-            whole = [_pair(column, a, b) for a, b in zip(before, again, strict=True)]
-            rows_ok = [i for i, pair in enumerate(whole) if pair is not None]
-            if not rows_ok:
-                continue
-            own, other = (
-                {name: [whole[i][side][name] for i in rows_ok] for name in column.numbers}
-                for side in (0, 1)
-            )
-            out[column.title] = shuffle_report(own, other, [picked[i] for i in rows_ok])
-    return out
-
-
-def _pair(
-    column: Column, own: dict[str, Any], shuffled: dict[str, Any]
-) -> tuple[dict[str, float], dict[str, float]] | None:
-    """Both rows by opinion; None where a number is missing in either."""
-    sides = tuple(
-        {opinion: row.get(name) for opinion, name in column.numbers.items()}
-        for row in (own, shuffled)
-    )
-    return None if any(None in side.values() for side in sides) else sides
+    column: Column, one: ScoredSet, images: list[RatedImage], bad: set[int]
+) -> dict[str, Any] | None:
+    """None where nothing was scored twice."""
+    kept: list[int] = []
+    own: dict[str, list[float]] = {opinion: [] for opinion in column.numbers}
+    other: dict[str, list[float]] = {opinion: [] for opinion in column.numbers}
+    for i, again in one.shuffled.items():
+        pairs = {
+            opinion: (one.rows[i].get(name), again.get(name))
+            for opinion, name in column.numbers.items()
+        }
+        if i in bad or any(None in pair for pair in pairs.values()):
+            continue
+        kept.append(i)
+        for opinion, (before, after) in pairs.items():
+            own[opinion].append(before)
+            other[opinion].append(after)
+    return shuffle_report(own, other, [images[i] for i in kept]) if kept else None
