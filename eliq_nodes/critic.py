@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from ..eliq import Scorer, Scores
 from ..eliq.scorer.devices import default_batch_px
 from .critic_memory import bytes_of_batch, keep_answer_rows, module_bytes
-from .critic_source import CriticSource
+from .critic_source import CriticSource, weight_bytes
 
 __all__ = ["ManagedCritic", "embedded_critic", "load_managed"]
 
+_LARGE_BYTES = 1 << 30  # of weights on disk
 _SHARE_OF_MEMORY = 8  # a batch may take one eighth of the device beside the weights
 
 
@@ -174,8 +175,24 @@ def load_managed(source: CriticSource, *, dtype: str = "auto") -> ManagedCritic:
     """
     if source.folder is None and dtype in ("auto", "float32"):
         return embedded_critic()
-    chosen = None if dtype == "auto" else dtype
-    options = {"device": "cpu", "dtype": chosen, "probe": False}
+    options = {"device": "cpu", "dtype": _dtype(source, dtype), "probe": False}
     if source.is_zero_shot:
-        return ManagedCritic(Scorer.zero_shot(source.folder, **options))
-    return ManagedCritic(Scorer.from_pretrained(source.folder, **options))
+        scorer = Scorer.zero_shot(source.folder, **options)
+    else:
+        scorer = Scorer.from_pretrained(
+            source.folder, backbone_dir=source.backbone_folder, **options
+        )
+    scorer.source = source.name  # not a path of this machine: it goes into records
+    return ManagedCritic(scorer)
+
+
+def _dtype(source: CriticSource, dtype: str) -> str:
+    """ "auto": half precision for large models, off the CPU and where the device knows it."""
+    if dtype != "auto":
+        return dtype
+    device = model_management.get_torch_device()
+    is_large = source.folder is not None and weight_bytes(source) > _LARGE_BYTES
+    can_half = not model_management.is_device_cpu(device) and model_management.supports_cast(
+        device, torch.bfloat16
+    )
+    return "bfloat16" if is_large and can_half else "float32"

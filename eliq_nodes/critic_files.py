@@ -1,10 +1,8 @@
-"""Where critics lie on this machine: models/eliq and what extra_model_paths.yaml adds to it.
+"""ComfyUI's model folder of critics: models/eliq, and what extra_model_paths.yaml adds to it.
 
-    models/eliq/<name>/config.json          a critic, or a Qwen-VL model for zero-shot
-    models/eliq/<owner>/<name>/config.json  the same, named by its id on the hub
-    models/eliq/hub/                        what ELIQ Load Critic has downloaded, a hub cache
-
-Nothing here reaches for a network but `download`, which the user asks for.
+models/eliq/<name>/config.json          a critic, or a Qwen-VL model for zero-shot
+models/eliq/<owner>/<name>/config.json  the same, named by its id on the hub
+models/eliq/hub/                        what ELIQ Load Critic has downloaded, a hub cache
 """
 
 from __future__ import annotations
@@ -13,28 +11,23 @@ from pathlib import Path
 
 import folder_paths
 
-__all__ = ["EMBEDDED", "download_dir", "find_folder", "list_folders", "register_folder", "roots"]
+from .critic_source import HUB_FOLDER
 
-EMBEDDED = "embedded"
+__all__ = ["list_folders", "register_folder", "roots"]
+
 _KIND = "eliq"
-_HUB = "hub"
 
 
 def register_folder() -> None:
-    """Make models/eliq a model folder; it is not created."""
+    """Make models/eliq a model folder; nothing is created on the disk."""
     folder_paths.add_model_folder_path(
         _KIND, str(Path(folder_paths.models_dir, _KIND)), is_default=True
     )
 
 
 def roots() -> list[Path]:
-    """Every folder that critics are looked for in, the default first."""
+    """Every folder that critics are looked for in; the first takes downloads."""
     return [Path(path) for path in folder_paths.get_folder_paths(_KIND)]
-
-
-def download_dir() -> Path:
-    """The hub cache that downloads go to."""
-    return roots()[0] / _HUB
 
 
 def list_folders() -> list[str]:
@@ -43,15 +36,6 @@ def list_folders() -> list[str]:
     for root in roots():
         for config in (*root.glob("*/config.json"), *root.glob("*/*/config.json")):
             name = config.parent.relative_to(root).as_posix()
-            if name.split("/")[0] != _HUB and not name.startswith("."):
+            if name.split("/")[0] != HUB_FOLDER and not name.startswith("."):
                 found.add(name)
     return sorted(found, key=str.lower)
-
-
-def find_folder(name: str) -> Path | None:
-    """The folder of one of `list_folders`, or of an id that was put there by hand."""
-    for root in roots():
-        folder = root / name
-        if (folder / "config.json").is_file() and folder.resolve() != root.resolve():
-            return folder
-    return None

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+import comfy.model_management as model_management
+import comfy.utils
 from comfy_api.latest import io
 
-from .critic import load_managed
-from .critic_files import EMBEDDED, list_folders
-from .critic_source import MODES, locate
+from .critic import ManagedCritic, load_managed
+from .critic_files import list_folders, roots
+from .critic_source import EMBEDDED, MODES, find_folder, locate
+from .node_text import TEXT_HIDDEN, show_text
 
 __all__ = ["LoadCriticNode"]
 
 _CRITIC = io.Custom("ELIQ_CRITIC")
+_SHOWN_BYTES = 10_000_000  # of a file whose download is worth words
 _DTYPES = ["auto", "float32", "bfloat16", "float16"]
 
 
@@ -29,7 +31,6 @@ class LoadCriticNode(io.ComfyNode):
                 "large ones. ComfyUI moves and frees it like any other model."
             ),
             search_aliases=[
-                "eliq",
                 "critic",
                 "aesthetic model",
                 "image quality model",
@@ -37,6 +38,7 @@ class LoadCriticNode(io.ComfyNode):
                 "reward model",
                 "load scorer",
             ],
+            hidden=list(TEXT_HIDDEN),
             inputs=[
                 io.Combo.Input(
                     "critic",
@@ -83,9 +85,9 @@ class LoadCriticNode(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, critic: str) -> bool | str:
-        known = [EMBEDDED, *list_folders()]
-        if critic in known:
+        if critic == EMBEDDED or find_folder(critic, roots()) is not None:
             return True
+        known = [EMBEDDED, *list_folders()]
         return (
             f"expected one of {', '.join(known)}, found {critic!r}: put its folder in models/eliq"
         )
@@ -94,6 +96,33 @@ class LoadCriticNode(io.ComfyNode):
     def execute(
         cls, critic: str, mode: str, dtype: str, hub_id: str = "", download: bool = False
     ) -> io.NodeOutput:
-        source = locate(critic, mode=mode, hub_id=hub_id.strip(), may_download=download)
-        managed: Any = load_managed(source, dtype=dtype)
-        return io.NodeOutput(managed)
+        source = locate(
+            critic,
+            mode=mode,
+            roots=roots(),
+            hub_id=hub_id.strip(),
+            fetch=_Fetch(cls) if download else None,
+        )
+        managed = load_managed(source, dtype=dtype)
+        return io.NodeOutput(managed, ui=show_text(cls, _describe(managed)))
+
+
+class _Fetch:
+    """Reports a download on the node, and hears an interrupt."""
+
+    def __init__(self, node: type[io.ComfyNode]) -> None:
+        self._node, self._bar, self._total = node, None, 0
+
+    def __call__(self, done: int, total: int) -> None:
+        model_management.throw_exception_if_processing_interrupted()
+        if self._bar is None or total != self._total:
+            self._bar, self._total = comfy.utils.ProgressBar(max(total, 1)), total
+        self._bar.update_absolute(done, max(total, 1))
+        if total > _SHOWN_BYTES:
+            show_text(self._node, f"downloading: {done / 1e9:.2f} of {total / 1e9:.2f} GB")
+
+
+def _describe(managed: ManagedCritic) -> str:
+    facts = managed.info()
+    size = managed.patcher.model_size() / 1e6
+    return f"{managed.source}\n{facts['kind']}, {size:,.0f} MB, {facts['dtype']}"

@@ -13,10 +13,10 @@ __all__ = ["to_bchw", "to_bhwc"]
 
 
 def to_bchw(images_bhwc: Tensor) -> Tensor:
-    """IMAGE [B,H,W,C] as float32 [B,3,H,W] in 0..1, on the device it lies on.
+    """IMAGE [B,H,W,C] as [B,3,H,W] in 0..1: a view of it where its values allow.
 
     Alpha is composited on white, as ELIQ does with files; grey becomes three equal channels.
-    Values a decoder has overshot are cut to 0..1; NaN and infinities stay, to be reported.
+    What a filter has overshot is cut to 0..1; NaN and infinities stay, to be reported by name.
 
     Raises:
         ValueError: another shape, or integers.
@@ -32,13 +32,15 @@ def to_bchw(images_bhwc: Tensor) -> Tensor:
         raise ValueError(
             f"images: expected floats from 0 to 1, found {images_bhwc.dtype}: link an IMAGE output"
         )
-    pixels = images_bhwc.detach().float().permute(0, 3, 1, 2)
-    finite = pixels.isfinite()
-    pixels = torch.where(finite, pixels.clamp(0.0, 1.0), pixels)
+    pixels = images_bhwc.detach().permute(0, 3, 1, 2)
+    if pixels.numel():
+        lowest, highest = pixels.aminmax()
+        if not (lowest >= 0 and highest <= 1):  # NaN as well
+            pixels = torch.where(pixels.isfinite(), pixels.clamp(0.0, 1.0), pixels)
     if pixels.shape[1] == 4:
         colour, alpha = pixels[:, :3], pixels[:, 3:]
         pixels = colour * alpha + (1.0 - alpha)
-    return pixels.expand(-1, 3, -1, -1) if pixels.shape[1] == 1 else pixels
+    return pixels.expand(-1, 3, -1, -1)
 
 
 def to_bhwc(images_bchw: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
 """A contact strip of a batch with the scores drawn under each image. Nothing of ComfyUI.
 
-Shapes: B images of H x W px; a strip is one RGB picture of at most `MAX_IMAGES` cells in rows.
+It is read at a third of its size, on a node: few columns and large letters.
+
+Shapes: B images of H x W px; a strip is one RGB picture of at most `MAX_IMAGES` cells.
 """
 
 from __future__ import annotations
@@ -15,18 +17,20 @@ from torch import Tensor
 
 __all__ = ["MAX_IMAGES", "draw_strip"]
 
-MAX_IMAGES = 32
-_CELL_PX = 256  # width of a cell; a picture is scaled to fit into it
-_TALLEST = 1.6  # heights of a cell's picture, in cells
-_GAP_PX = 10
-_BAR_PX = 14
-_ROW_PX = 26  # of a score: its name, its bar, its number
+MAX_IMAGES = 36
+_CELL_PX = 288  # width of a cell; a picture is scaled to fit into it
+_TALLEST = 1.5  # a picture's greatest height, in widths of a cell
+_MARGIN_PX = 12
+_BAR_PX = 16
+_LINE_PX = 30  # of a score: its name, its bar, its number
+_FONT_PX = 20
+_NAME_PX, _NUMBER_PX = 96, 46
 _BACKGROUND = (24, 24, 27)
 _TRACK = (63, 63, 70)
 _INK = (244, 244, 245)
-_FAINT = (161, 161, 170)
+_FAINT = (178, 178, 186)
 _BEST = (250, 204, 21)
-_LOW, _MIDDLE, _HIGH = (220, 68, 68), (217, 160, 40), (52, 180, 106)
+_LOW, _MIDDLE, _HIGH = (224, 76, 76), (222, 165, 44), (58, 186, 112)
 
 
 def draw_strip(
@@ -35,13 +39,13 @@ def draw_strip(
     alignment: Sequence[float],
     errors: Sequence[str | None] | None = None,
 ) -> Image.Image:
-    """The first `MAX_IMAGES` of B images, each over two bars with its scores.
+    """The first `MAX_IMAGES` of B images, each over a bar for each of its scores.
 
-    The image with the best mean of both scores has a golden frame when there are several. Scores
-    that are NaN are drawn as an empty bar and a dash.
+    The image with the best mean of both scores has a golden frame when there are several. A score
+    that is NaN is an empty bar and a dash; where no image has an alignment, it has no bar.
 
     Args:
-        images_bchw: [B,3,H,W], or B of [3,H,W], float in 0..1.
+        images_bchw: [B,3,H,W], or B of [3,H,W], float in 0..1; NaN is drawn black.
         visual_quality, alignment: [B] in 0..1.
         errors: [B], None where an image was scored.
 
@@ -51,52 +55,48 @@ def draw_strip(
     total = len(images_bchw)
     if not total or not len(visual_quality) == len(alignment) == total:
         raise ValueError(
-            f"strip: expected as many scores as images, at least one, found {total} images and "
-            f"{len(visual_quality)} and {len(alignment)} scores"
+            f"strip: expected as many scores as images, at least one, found {total} images, "
+            f"{len(visual_quality)} visual qualities and {len(alignment)} alignments"
         )
     shown = min(total, MAX_IMAGES)
+    columns = math.ceil(math.sqrt(shown))
+    bars = [("quality", visual_quality)]
+    if not all(math.isnan(score) for score in alignment):
+        bars.append(("alignment", alignment))
+    rows = [range(first, min(first + columns, shown)) for first in range(0, shown, columns)]
     pictures = [_thumbnail(images_bchw[i]) for i in range(shown)]
-    columns = _columns(shown)
-    picture_px = max(picture.height for picture in pictures)
-    cell_px = picture_px + 2 * _ROW_PX + 8
-    rows = math.ceil(shown / columns)
-    footer_px = _ROW_PX if total > shown else 0
-    strip = Image.new(
-        "RGB",
-        (
-            columns * (_CELL_PX + _GAP_PX) + _GAP_PX,
-            rows * (cell_px + _GAP_PX) + _GAP_PX + footer_px,
-        ),
-        _BACKGROUND,
+    tallest = [max(pictures[i].height for i in row) for row in rows]  # px, of each row
+    below_px = len(bars) * _LINE_PX + 2 * _MARGIN_PX
+    more_px = _LINE_PX if total > shown else 0
+    size = (
+        columns * (_CELL_PX + _MARGIN_PX) + _MARGIN_PX,
+        sum(tallest) + len(rows) * below_px + _MARGIN_PX + more_px,
     )
-    draw, font = ImageDraw.Draw(strip), _font(15)
+    strip = Image.new("RGB", size, _BACKGROUND)
+    draw, font = ImageDraw.Draw(strip), _font()
     best = _best(visual_quality, alignment) if total > 1 else None
-    for i, picture in enumerate(pictures):
-        left = _GAP_PX + (i % columns) * (_CELL_PX + _GAP_PX)
-        top = _GAP_PX + (i // columns) * (cell_px + _GAP_PX)
-        at = (left + (_CELL_PX - picture.width) // 2, top + (picture_px - picture.height) // 2)
-        strip.paste(picture, at)
-        if i == best:
-            frame = (at[0] - 3, at[1] - 3, at[0] + picture.width + 2, at[1] + picture.height + 2)
-            draw.rectangle(frame, outline=_BEST, width=4)
-        if total > 1:
-            _tag(draw, at, f"{i}", font, is_best=i == best)
-        below = top + picture_px + 6
-        if errors is not None and errors[i] is not None:
-            draw.text((left, below), "not scored", fill=_LOW, font=font)
-            continue
-        for name, score in (("quality", visual_quality[i]), ("alignment", alignment[i])):
-            _bar(draw, left, below, name, score, font)
-            below += _ROW_PX
-    if footer_px:
-        text = f"and {total - shown} more"
-        draw.text((_GAP_PX, strip.height - footer_px - 2), text, fill=_FAINT, font=font)
+    top = _MARGIN_PX
+    for row, height in zip(rows, tallest, strict=True):
+        for column, i in enumerate(row):
+            left = _MARGIN_PX + column * (_CELL_PX + _MARGIN_PX)
+            picture = pictures[i]
+            at = (left + (_CELL_PX - picture.width) // 2, top + (height - picture.height) // 2)
+            strip.paste(picture, at)
+            if i == best:
+                _frame(draw, at, picture.size)
+            if total > 1:
+                _tag(draw, at, str(i), font, is_best=i == best)
+            line = top + height + _MARGIN_PX // 2
+            if errors is not None and errors[i] is not None:
+                draw.text((left, line), "not scored", fill=_LOW, font=font)
+                continue
+            for name, scores in bars:
+                _bar(draw, left, line, name, scores[i], font)
+                line += _LINE_PX
+        top += height + below_px
+    if more_px:
+        draw.text((_MARGIN_PX, top - 4), f"and {total - shown} more", fill=_FAINT, font=font)
     return strip
-
-
-def _columns(count: int) -> int:
-    """Cells side by side: one row of up to four, then near to a square."""
-    return count if count <= 4 else min(8, max(4, math.ceil(math.sqrt(count))))
 
 
 def _thumbnail(image: Tensor) -> Image.Image:
@@ -108,49 +108,60 @@ def _thumbnail(image: Tensor) -> Image.Image:
     return picture.resize(size, Image.Resampling.LANCZOS)
 
 
-def _bar(
-    draw: ImageDraw.ImageDraw, left: int, top: int, name: str, score: float, font: ImageFont
-) -> None:
-    draw.text((left, top + 3), name, fill=_FAINT, font=font)
-    start, end = left + 76, left + _CELL_PX - 46
-    middle = top + _ROW_PX // 2
-    box = (start, middle - _BAR_PX // 2, end, middle + _BAR_PX // 2)
-    draw.rounded_rectangle(box, radius=_BAR_PX // 2, fill=_TRACK)
-    if math.isnan(score):
-        draw.text((end + 10, top + 3), "-", fill=_FAINT, font=font)
-        return
-    share = min(max(score, 0.0), 1.0)
-    filled = start + max(_BAR_PX, round((end - start) * share))
-    draw.rounded_rectangle((start, box[1], filled, box[3]), radius=_BAR_PX // 2, fill=_hue(share))
-    draw.text((end + 8, top + 3), f"{score:.2f}", fill=_INK, font=font)
+def _bar(draw: ImageDraw.ImageDraw, left: int, top: int, name: str, score: float, font) -> None:
+    """A score's name, its share of 0..1 in colour, and the number; both texts on one middle."""
+    middle = top + _LINE_PX // 2
+    draw.text((left, middle), name, fill=_FAINT, font=font, anchor=_anchor(font, "l"))
+    start, end = left + _NAME_PX, left + _CELL_PX - _NUMBER_PX
+    upper, lower = middle - _BAR_PX // 2, middle + _BAR_PX // 2
+    draw.rounded_rectangle((start, upper, end, lower), radius=_BAR_PX // 2, fill=_TRACK)
+    known = not math.isnan(score)
+    share = min(max(score, 0.0), 1.0) if known else 0.0
+    if share >= 0.005:  # less is 0.00 in print: no bar
+        filled = start + max(_BAR_PX, round((end - start) * share))
+        box = (start, upper, filled, lower)
+        draw.rounded_rectangle(box, radius=_BAR_PX // 2, fill=_hue(share))
+    text, ink = (f"{score:.2f}", _INK) if known else ("-", _FAINT)
+    draw.text((left + _CELL_PX, middle), text, fill=ink, font=font, anchor=_anchor(font, "r"))
 
 
-def _tag(
-    draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, font: ImageFont, *, is_best: bool
-) -> None:
+def _frame(draw: ImageDraw.ImageDraw, at: tuple[int, int], size: tuple[int, int]) -> None:
+    box = (at[0] - 4, at[1] - 4, at[0] + size[0] + 3, at[1] + size[1] + 3)
+    draw.rectangle(box, outline=_BEST, width=5)
+
+
+def _tag(draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, font, *, is_best: bool) -> None:
     """The number of an image in the batch, in its upper left corner."""
-    left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
-    box = (at[0], at[1], at[0] + right - left + 12, at[1] + 22)
+    width = round(draw.textlength(text, font=font)) + 14
+    box = (at[0], at[1], at[0] + width, at[1] + _LINE_PX - 2)
     draw.rectangle(box, fill=_BEST if is_best else _BACKGROUND)
     ink = _BACKGROUND if is_best else _INK
-    draw.text((at[0] + 6 - left, at[1] + 11 - (top + bottom) / 2), text, fill=ink, font=font)
+    middle = (at[0] + width // 2, at[1] + _LINE_PX // 2)
+    draw.text(middle, text, fill=ink, font=font, anchor=_anchor(font, "m"))
 
 
 def _hue(share: float) -> tuple[int, ...]:
+    """Red at 0, amber at 0.5, green at 1."""
     low, high, t = (_LOW, _MIDDLE, share * 2) if share < 0.5 else (_MIDDLE, _HIGH, share * 2 - 1)
     return tuple(round(a + (b - a) * t) for a, b in zip(low, high, strict=True))
 
 
 def _best(visual_quality: Sequence[float], alignment: Sequence[float]) -> int | None:
     means = [
-        q if math.isnan(a) else (q + a) / 2 for q, a in zip(visual_quality, alignment, strict=True)
+        quality if math.isnan(aligned) else (quality + aligned) / 2
+        for quality, aligned in zip(visual_quality, alignment, strict=True)
     ]
     scored = [i for i, mean in enumerate(means) if not math.isnan(mean)]
     return max(scored, key=lambda i: means[i]) if scored else None
 
 
-def _font(size: int) -> ImageFont:
+def _font():
     try:
-        return ImageFont.load_default(size)
-    except TypeError:  # Pillow below 10.1 has one size
+        return ImageFont.load_default(_FONT_PX)
+    except TypeError:  # Pillow below 10.1: one size, of a bitmap
         return ImageFont.load_default()
+
+
+def _anchor(font, horizontal: str) -> str | None:
+    """Text is placed by its middle where the font can do that."""
+    return f"{horizontal}m" if isinstance(font, ImageFont.FreeTypeFont) else None

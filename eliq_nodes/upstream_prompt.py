@@ -50,6 +50,8 @@ _ON_THE_WAY = (
     "image",
     "pixels",
 )
+_MOST_NODES = 400  # that are asked; each is a level of recursion
+_DEEPEST = 50  # brackets in brackets
 _WEIGHTED = re.compile(r"(?<!\\)\(((?:[^()\\]|\\.)*?)(?::\s*[-+]?[\d.]+\s*)?(?<!\\)\)", re.DOTALL)
 _ESCAPED_BRACKET = re.compile(r"\\([()])")
 _NOT_WORDS = re.compile(r"\bembedding:[^\s,()]+|<(?:lora|lyco|hypernet):[^<>]*>", re.IGNORECASE)
@@ -100,9 +102,10 @@ def clean_weights(text: str) -> str:
     what went is closed up.
     """
     text = _NOT_WORDS.sub("", text)
-    previous = None
-    while previous != text:  # inner brackets first
-        previous, text = text, _WEIGHTED.sub(r"\1", text)
+    for _ in range(_DEEPEST):  # inner brackets first
+        text, count = _WEIGHTED.subn(r"\1", text)
+        if not count:
+            break
     text = _ESCAPED_BRACKET.sub(r"\1", text)
     text = re.sub(r"[^\S\n]+", " ", text)
     return re.sub(r"(?:\s*,){2,}", ",", text).strip(" ,\t\n") if "," in text else text.strip()
@@ -111,7 +114,7 @@ def clean_weights(text: str) -> str:
 def _visit(
     graph: Mapping[str, Any], node_id: str, output: int, visited: set[tuple[str, int]]
 ) -> FoundPrompt:
-    if (node_id, output) in visited or len(visited) > 10_000:
+    if (node_id, output) in visited or len(visited) >= _MOST_NODES:
         return FoundPrompt()
     visited.add((node_id, output))
     node = graph.get(node_id)

@@ -82,8 +82,13 @@ def load_checkpoint(
     revision: str | None = None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
+    backbone_dir: Path | None = None,
 ) -> Checkpoint:
     """Load a critic, strictly; ``dtype`` is that of the backbone in memory.
+
+    Args:
+        backbone_dir: where the backbone lies when its weights are not in the checkpoint; None =
+            it is had from the hub. The caller vouches for its revision, shapes are checked.
 
     Raises:
         CheckpointError: missing, damaged, unsafe or of another version; nothing was allocated,
@@ -122,7 +127,8 @@ def load_checkpoint(
         hub = HubWeights(
             config.backbone["id"], config.backbone["revision"], _adapter(adapter, tensors)
         )
-        backbone = _from_hub(hub, shell, tokenizer, dtype=dtype, device=device, options=options)
+        placing = {"dtype": dtype, "device": device, "directory": backbone_dir}
+        backbone = _from_hub(hub, shell, tokenizer, **placing, options=options)
     return Checkpoint(
         backbone.to(device).eval().requires_grad_(False),
         head.eval().requires_grad_(False),
@@ -196,10 +202,11 @@ def _from_hub(
     *,
     dtype: torch.dtype,
     device: torch.device | str,
+    directory: Path | None,
     options: dict[str, Any],
 ) -> Backbone:
-    """The backbone of the hub form: named by id and commit, never by a path of this machine."""
-    directory = resolve_directory(
+    """The backbone of the hub form: named by id and commit, never by a path in a file."""
+    directory = directory or resolve_directory(
         hub.id,
         what="the backbone of this critic",
         files=BACKBONE_FILES,

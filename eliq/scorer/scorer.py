@@ -104,6 +104,7 @@ class Scorer:
         dtype: str | torch.dtype | None = None,
         max_batch_px: int | None = None,
         probe: bool = True,
+        backbone_dir: Path | None = None,
     ) -> Scorer:
         """A trained critic: the embedded one (None), a checkpoint directory, or a hub id.
 
@@ -114,6 +115,8 @@ class Scorer:
                 bfloat16 for more than 1 GiB of weights off the CPU. The head runs in float32.
             max_batch_px: pixels after resizing that go through the model at once.
             probe: prove on two small images that one packed pass equals three separate ones.
+            backbone_dir: for a critic whose backbone stays on the hub, where it lies on this
+                machine; None = the hub's cache, or the hub.
 
         Raises:
             CheckpointError: missing, damaged, unsafe, or of another version.
@@ -127,7 +130,10 @@ class Scorer:
         size = sum(path.stat().st_size for path in weights if path.is_file())
         is_large = not config.is_inside or size > _LARGE_BYTES
         checkpoint = load_checkpoint(
-            directory, device=chosen, dtype=choose_dtype(dtype, chosen, is_large=is_large)
+            directory,
+            device=chosen,
+            dtype=choose_dtype(dtype, chosen, is_large=is_large),
+            backbone_dir=backbone_dir,
         )
         scorer = cls(
             checkpoint.backbone,
