@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from comfy_api.latest import io
 from comfy_execution.graph_utils import GraphBuilder
 
+from .list_relay import RELAY_NODE
 from .upstream_prompt import FoundPrompt, find_prompt
 
 __all__ = ["ask_again", "search_prompt"]
@@ -33,10 +35,20 @@ def search_prompt(hidden: Any, positive: Any, images_input: str) -> FoundPrompt:
     return find_prompt(graph, positive or own.get("inputs", {}).get(images_input))
 
 
-def ask_again(hidden: Any, node_id: str, prompt_link: list[Any], *, num_outputs: int) -> Any:
+def ask_again(
+    hidden: Any,
+    node_id: str,
+    prompt_link: list[Any],
+    *,
+    num_outputs: int,
+    lists: Sequence[int] = (),
+) -> Any:
     """The running node once more, with its prompt linked to where the text is made.
 
     What shows on the copy shows on the user's node.
+
+    Args:
+        lists: which of the outputs are lists.
     """
     inputs = dict(hidden.dynprompt.get_node(hidden.unique_id)["inputs"])
     inputs.pop("positive", None)
@@ -44,5 +56,8 @@ def ask_again(hidden: Any, node_id: str, prompt_link: list[Any], *, num_outputs:
     graph = GraphBuilder()
     copy = graph.node(node_id, **inputs)
     copy.set_override_display_id(hidden.dynprompt.get_display_node_id(hidden.unique_id))
-    outputs = (copy.out(index) for index in range(num_outputs))
+    outputs = [
+        graph.node(RELAY_NODE, items=copy.out(index)).out(0) if index in lists else copy.out(index)
+        for index in range(num_outputs)
+    ]
     return io.NodeOutput(*outputs, expand=graph.finalize())

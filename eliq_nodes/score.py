@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import random
 from itertools import accumulate
-from pathlib import Path
 from typing import Any
 
 import comfy.utils
-import folder_paths
 from comfy_api.latest import io
 
 from .critic import ManagedCritic, embedded_critic
@@ -17,7 +14,7 @@ from .pixels import to_bchw
 from .prompt_search import ask_again, search_prompt
 from .score_table import ScoreTable
 from .score_text import describe_scores, spread_prompts
-from .strip import draw_strip
+from .strip_files import save_strip
 from .upstream_prompt import clean_weights
 
 __all__ = ["ScoreNode"]
@@ -117,7 +114,9 @@ class ScoreNode(io.ComfyNode):
         if not any(texts) and (find_prompt is None or find_prompt[0]):
             found = search_prompt(cls.hidden, (positive or [None])[0], "images")
             if found.link is not None:
-                return ask_again(cls.hidden, "ELIQScore", found.link, num_outputs=5)
+                return ask_again(
+                    cls.hidden, "ELIQScore", found.link, num_outputs=5, lists=(0, 1, 2, 4)
+                )
             texts = [clean_weights(found.text)]
         managed = (critic or [None])[0] or embedded_critic()
         batches = [to_bchw(batch) for batch in images]
@@ -129,7 +128,7 @@ class ScoreNode(io.ComfyNode):
             scores, asked, critic=managed.source, critic_fingerprint=managed.fingerprint
         )
         text = describe_scores(table)
-        shown = {"images": _save_strip(singles, table), "eliq_scores": table.to_json()}
+        shown = {"images": save_strip(singles, table), "eliq_scores": table.to_json()}
         return io.NodeOutput(
             images,
             list(table.visual_quality),
@@ -144,17 +143,3 @@ def _split(table: ScoreTable, sizes: list[int]) -> list[ScoreTable]:
     """A table for each batch of a list of them."""
     ends = list(accumulate(sizes))
     return [table.take(range(end - size, end)) for size, end in zip(sizes, ends, strict=True)]
-
-
-def _save_strip(images: list[Any], table: ScoreTable) -> list[dict[str, str]]:
-    """Draw the strip into the temp folder; gives its place as ComfyUI's page wants it."""
-    if not images:
-        return []
-    strip = draw_strip(images, table.visual_quality, table.alignment, table.errors)
-    prefix = "eliq_scores_" + "".join(random.choices("abcdefghijklmnopqrstuvwxyz", k=5))
-    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
-        prefix, folder_paths.get_temp_directory(), strip.width, strip.height
-    )
-    file_name = f"{name}_{counter:05}_.png"
-    strip.save(Path(folder, file_name), compress_level=1)
-    return [{"filename": file_name, "subfolder": subfolder, "type": "temp"}]
