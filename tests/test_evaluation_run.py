@@ -279,6 +279,16 @@ def test_the_script_runs_from_end_to_end(tmp_path, capsys):
     assert "These numbers mean nothing" in text and "ratings-quality.png" in text
 
 
+def test_describe_scores_nothing(ratings, monkeypatch, capsys):
+    monkeypatch.setattr(Scorer, "from_pretrained", None)
+    sheet = ratings.rows[0].path.parent / "ratings.csv"
+    assert evaluate.main(["--set", f"csv={sheet}", "--describe"]) == 0
+    found = json.loads(capsys.readouterr().out)["ratings"]
+    assert (found["num_images"], found["num_groups"], found["num_generators"]) == (24, 6, 2)
+    assert found["quality"]["oracle_srcc"]["generator_mean"] > 0.8
+    assert found["counts"]["num_missing"] == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -2,6 +2,7 @@
 
     python -m training.evaluate --checkpoint runs/critic/critic --set agiqa_3k=DIR --out runs/eval
     python -m training.evaluate --set csv=my_ratings.csv --out runs/eval --pyiqa niqe clipiqa
+    python -m training.evaluate --set agiqa_3k=DIR --describe              # reads, scores nothing
     python -m training.evaluate --smoke                                              # seconds
 
 Benchmarks are read as they were published (docs/evaluation.md says what lies where); none is
@@ -47,6 +48,7 @@ from .evaluation import (
     select,
     write_report,
 )
+from .evaluation.measure import oracles
 from .evaluation.raters import bare_model_of, check_pyiqa, zero_shot_rater
 from .evaluation.smoke_set import write_smoke_set
 from .stop_request import StopRequest
@@ -80,12 +82,14 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace, stop: StopRequest, temporary: Path) -> dict[str, Any]:
     if options.smoke:
         return _smoke(options, stop, temporary)
-    if not options.set or options.out is None:
+    if not options.set or (options.out is None and not options.describe):
         raise EvaluationError("give --set NAME=PATH and --out, or --smoke; see --help")
     sets = [_read(text) for text in options.set]  # before a model is loaded
     names = [rated.name for rated in sets]
     if len(set(names)) != len(names):
         raise EvaluationError(f"--set: expected each benchmark once, found {names}")
+    if options.describe:
+        return {rated.name: describe(select(rated, _config(options))) for rated in sets}
     for name in options.pyiqa:
         check_pyiqa(name)
     not_run: dict[str, str] = {}
@@ -157,6 +161,25 @@ def evaluate(
         for rated in report["sets"]
     }
     return {"report": str(path), "srcc": srcc, "not_run": not_run or {}}
+
+
+def describe(rated: RatedSet) -> dict[str, Any]:
+    """What a benchmark holds and what was left out, without scoring anything."""
+    out: dict[str, Any] = {
+        "num_images": len(rated),
+        "num_groups": len({row.group_key for row in rated.rows}),
+        "num_generators": len({row.generator for row in rated.rows} - {None}),
+        "counts": rated.counts.to_json(),
+    }
+    for opinion in rated.opinions():
+        rows = [row for row in rated.rows if getattr(row, opinion) is not None]
+        values = [getattr(row, opinion) for row in rows]
+        out[opinion] = {
+            "num_images": len(rows),
+            "range": [min(values), max(values)],
+            "oracle_srcc": {key: _rounded(value) for key, value in oracles(rows, opinion).items()},
+        }
+    return out
 
 
 def _read(text: str) -> RatedSet:
@@ -245,6 +268,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--checkpoint", help="directory or hub id of the critic; without it the embedded one")
     add("--out", type=Path, help="folder of the report and of the cached scores")
     add("--zero-shot", metavar="MODEL", help="bare model to ask (hub id or directory)")
+    add(
+        "--describe",
+        action="store_true",
+        help="score nothing: print what the sets hold, what is missing, and what oracles reach",
+    )
     add("--no-zero-shot", action="store_true", help="leave that baseline out")
     add("--pyiqa", nargs="+", default=[], metavar="METRIC",
         help="no-reference metrics of pyiqa by name, e.g. niqe clipiqa musiq")  # fmt: skip

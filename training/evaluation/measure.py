@@ -122,12 +122,18 @@ def oracles(images: Sequence[RatedImage], opinion: str) -> dict[str, float]:
     quality: the opinions on quality are taken for those on alignment.
     """
     y = [getattr(image, opinion) for image in images]
-    out = {}
+    answers = {}
     generators = [image.generator for image in images]
-    if len({name for name in generators if name is not None}) > 1 and None not in generators:
-        out["generator_mean"] = srcc(group_means(y, generators), y)
-    if opinion == "alignment" and all(image.quality is not None for image in images):
-        out["quality"] = srcc([image.quality for image in images], y)
+    if len(set(generators)) > 1 and None not in generators:
+        answers["generator_mean"] = group_means(y, generators)
+    if opinion == "alignment" and images and all(image.quality is not None for image in images):
+        answers["quality"] = [image.quality for image in images]
+    out = {}
+    for name, guess in answers.items():
+        try:
+            out[name] = srcc(guess, y)
+        except ConfigError:
+            continue  # all rated alike: there is no order to find
     return out
 
 
