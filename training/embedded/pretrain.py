@@ -39,16 +39,16 @@ from .selection import select_alignment, select_ladders
 log = logging.getLogger("eliq")
 
 # Of the critic that is shipped.
-NUM_STEPS = 4000
+NUM_STEPS = 3400
 # (start, objects, backgrounds, groups, relations, share of ladder batches, px)
 LEVELS = (
     Level(0.00, 25, 9, 1, False, 0.20),
-    Level(0.12, 60, 16, 2, True, 0.25),
-    Level(0.25, 110, 24, 2, True, 0.35),
+    Level(0.141, 60, 16, 2, True, 0.25),
+    Level(0.294, 110, 24, 2, True, 0.35),
     # Ladders are learnt first; prompts, which come late and at once, have most of the middle.
-    Level(0.40, 110, 24, 2, True, 0.15),
-    Level(0.52, 165, 24, 2, True, 0.15),
-    Level(0.72, 165, 24, 2, True, 0.45, (128, 128, 160, 192)),
+    Level(0.4705, 110, 24, 2, True, 0.15),
+    Level(0.61, 165, 24, 2, True, 0.15),
+    Level(0.75, 165, 24, 2, True, 0.45, (128, 128, 160, 192)),
 )
 
 
