@@ -15,7 +15,7 @@ be loaded; where not, the report says why. --zero-shot names another, --no-zero-
 
 Hardware: that of scoring; an 8B critic wants one GPU of 24 GB in bfloat16 [estimated, not run].
 Time: the scoring of N images once a critic and once the bare model, and 1,000 of them once more
-with other prompts; the metrics of 3,000 images take about a minute on one core.
+with other prompts; the metrics of 3,000 images take seconds a scorer on one core.
 Expect: no figure is promised. The paper's own stand in the report, marked published. The numbers
 of --smoke mean nothing but that every step ran.
 """
