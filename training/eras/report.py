@@ -90,10 +90,9 @@ def _draw_orders(panel, by_kind: dict) -> None:
     kinds = list(by_kind)[:16]
     places = range(len(kinds))
     for shift, key in ((0.2, "old"), (-0.2, "new")):
-        panel.barh([p + shift for p in places], [by_kind[k][key] for k in kinds], 0.36, label=key)
+        panel.barh([p + shift for p in places], [by_kind[k][key] for k in kinds], 0.36)
     panel.set_yticks(
         list(places), [k.replace("_", " ").replace("$", "") for k in kinds], fontsize=7
     )
     panel.axvline(0.5, color="0.6", linestyle=":", linewidth=1)
-    panel.set(xlim=(0, 1), xlabel="share in known order", title="known orders")
-    panel.legend(fontsize=7)
+    panel.set(xlim=(0, 1), xlabel="share in known order", title="known orders, old above new")

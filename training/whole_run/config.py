@@ -1,0 +1,201 @@
+"""The config of a whole run, as plain JSON: the settings of each step under the step's name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from eliq.errors import ConfigError
+from eliq.supervision import SupervisionConfig
+
+from ..evaluation import READERS, EvaluationConfig
+from ..negatives import NegativesConfig
+from ..positives import PositivesConfig
+from ..stage1_config import Stage1Config
+from ..stage2_config import Stage2Config
+
+__all__ = ["BackboneChoice", "EvaluationChoice", "RunConfig"]
+
+_DTYPES = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class BackboneChoice:
+    """What the critic is tuned from: as `--backbone`, `--revision`, `--dtype` and `--max-pixels`
+    of `training.train_critic`."""
+
+    name: str = "embedded"
+    revision: str | None = None
+    dtype: str = "float32"
+    max_pixels: int | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise ConfigError(f"backbone.name: expected a name, found {self.name!r}")
+        if self.dtype not in _DTYPES:
+            raise ConfigError(
+                f"backbone.dtype: expected {' or '.join(_DTYPES)}, found {self.dtype!r}"
+            )
+
+
+@dataclass(frozen=True)
+class EvaluationChoice:
+    """Which benchmarks the critic is held against.
+
+    Attributes:
+        sets: benchmark name -> where it lies; none = no evaluation.
+        zero_shot: a bare model as the baseline; "auto" = the critic's own, "none" = left out.
+        pyiqa: metrics of pyiqa as further baselines.
+        settings: how it is measured.
+    """
+
+    sets: Mapping[str, str] = field(default_factory=dict)
+    zero_shot: str = "auto"
+    pyiqa: tuple[str, ...] = ()
+    settings: EvaluationConfig = EvaluationConfig()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pyiqa", tuple(self.pyiqa))
+        if not isinstance(self.sets, Mapping) or not set(self.sets) <= set(READERS):
+            raise ConfigError(
+                f"evaluation.sets: expected names of {', '.join(READERS)} with paths, found "
+                f"{self.sets!r}"
+            )
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """From prompts or images to an evaluated critic.
+
+    Attributes:
+        images: a user's own positives with prompts; None = they are generated (`positives`).
+        prompts: a list of prompts to generate from, or of the prompts of `images`; None = the
+            shipped 400, or the list in `images`.
+        max_prompts: only the first so many of them.
+        positives: models of the positives; unused with `images`.
+        negatives: generated negatives; None = distortions and simulated ones alone, the default
+            with `images`. Its `supervision` is then that of the set.
+        supervision: of the set, where `negatives` is None.
+        backbone, stage1, stage2: of the training; what `stage1` and `stage2` leave out follows the
+            size of the backbone.
+        held_out_share: of the prompts, for validation and calibration.
+        evaluation: may be changed between runs.
+        num_workers: processes that write the set.
+        seed: of every step that has none of its own in its section.
+
+    Raises:
+        ConfigError: a value or a key that a step refuses; the message names it.
+    """
+
+    images: str | None = None
+    prompts: str | None = None
+    max_prompts: int | None = None
+    positives: PositivesConfig = field(default_factory=PositivesConfig)
+    negatives: NegativesConfig | None = None
+    supervision: SupervisionConfig = SupervisionConfig()
+    backbone: BackboneChoice = BackboneChoice()
+    stage1: Mapping[str, Any] = field(default_factory=dict)
+    stage2: Mapping[str, Any] = field(default_factory=dict)
+    held_out_share: float = 0.1
+    evaluation: EvaluationChoice = EvaluationChoice()
+    num_workers: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.held_out_share < 1:
+            raise ConfigError(
+                f"held_out_share: expected a share between 0 and 1, found {self.held_out_share}"
+            )
+        if self.max_prompts is not None and self.max_prompts < 2:
+            raise ConfigError(f"max_prompts: expected 2 or more, found {self.max_prompts}")
+        Stage1Config.from_json(self.stage1)  # a misspelt key is said now, not after a day
+        Stage2Config.from_json(self.stage2)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "images": self.images,
+            "prompts": self.prompts,
+            "max_prompts": self.max_prompts,
+            "positives": self.positives.to_json(),
+            "negatives": self.negatives.to_json() if self.negatives else None,
+            "supervision": self.supervision.to_json(),
+            "backbone": vars(self.backbone),
+            "stage1": dict(self.stage1),
+            "stage2": dict(self.stage2),
+            "held_out_share": self.held_out_share,
+            "evaluation": {
+                "sets": dict(self.evaluation.sets),
+                "zero_shot": self.evaluation.zero_shot,
+                "pyiqa": list(self.evaluation.pyiqa),
+                "settings": self.evaluation.settings.to_json(),
+            },
+            "num_workers": self.num_workers,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> RunConfig:
+        """What is left out takes its default; `negatives` is left out with false or null.
+
+        Raises:
+            ConfigError: see the class.
+        """
+        _known(cls, data, "the config")
+        values, seed = dict(data), {"seed": data.get("seed", 0)}
+        positives = PositivesConfig.from_json({**seed, **_section(data, "positives")})
+        given = values.pop("negatives", None if values.get("images") else {})
+        negatives = None
+        if isinstance(given, Mapping):
+            models = {} if values.get("images") else {"models": positives.models}
+            negatives = NegativesConfig.from_json({**models, **seed, **given})
+            if "supervision" in values:
+                raise ConfigError(
+                    "supervision: with negatives the set is described by negatives.supervision"
+                )
+        elif given:
+            raise ConfigError(f"negatives: expected an object or null, found {given!r}")
+        evaluation = _section(data, "evaluation")
+        _known(EvaluationChoice, evaluation, "evaluation")
+        evaluation["settings"] = EvaluationConfig.from_json(
+            {**seed, **evaluation.get("settings", {})}
+        )
+        backbone = _section(data, "backbone")
+        _known(BackboneChoice, backbone, "backbone")
+        sections = {
+            "positives": positives,
+            "negatives": negatives,
+            "supervision": SupervisionConfig.from_json({**seed, **_section(data, "supervision")}),
+            "backbone": BackboneChoice(**backbone),
+            "evaluation": EvaluationChoice(**evaluation),
+        }
+        return cls(**{**values, **sections})
+
+    def with_paths_from(self, folder: Path) -> RunConfig:
+        """The same with relative paths of images, prompts and benchmarks read from `folder`."""
+
+        def placed(path: str | None) -> str | None:
+            return None if path is None else str(folder / Path(path).expanduser())
+
+        sets = {name: placed(path) for name, path in self.evaluation.sets.items()}
+        return replace(
+            self,
+            images=placed(self.images),
+            prompts=placed(self.prompts),
+            evaluation=replace(self.evaluation, sets=sets),
+        )
+
+
+def _section(data: Mapping[str, Any], name: str) -> dict[str, Any]:
+    section = data.get(name, {})
+    if not isinstance(section, Mapping):
+        raise ConfigError(f"{name}: expected an object, found {section!r}")
+    return dict(section)
+
+
+def _known(cls: type, data: Mapping[str, Any], where: str) -> None:
+    known = [one.name for one in fields(cls)]
+    unknown = sorted(set(data) - set(known))
+    if unknown:
+        raise ConfigError(f"{where}: unknown key {unknown[0]!r}; known are {', '.join(known)}")
