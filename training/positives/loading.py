@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import warnings
 from typing import Any
 
 import torch
@@ -37,10 +38,12 @@ def load_pipeline(settings: ModelSettings, device: str = "cpu") -> Any:
     dtype = torch.float32 if is_cpu else getattr(torch, settings.dtype)
     log.info("loading %s", settings.model)
     try:
-        # `torch_dtype`: the name that every supported version understands.
-        pipe = DiffusionPipeline.from_pretrained(
-            settings.model, revision=settings.revision, torch_dtype=dtype
-        )
+        with warnings.catch_warnings():
+            # Deprecated, but the name that every supported version understands.
+            warnings.filterwarnings("ignore", message=".*torch_dtype", category=FutureWarning)
+            pipe = DiffusionPipeline.from_pretrained(
+                settings.model, revision=settings.revision, torch_dtype=dtype
+            )
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()
         raise TrainingError(
