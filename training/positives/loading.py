@@ -27,7 +27,7 @@ def load_pipeline(settings: ModelSettings, device: str = "cpu") -> Any:
             (accept a licence on the hub, give a directory, set HF_HUB_OFFLINE) is in the message.
     """
     if settings.model in TINY_PIPELINES:
-        return tiny_pipeline(settings.model)
+        return tiny_pipeline(settings.model).to(device)
     try:
         from diffusers import DiffusionPipeline
     except ImportError as error:

@@ -105,9 +105,11 @@ def make_positives(
     }
     report = PositivesReport(num_expected=len(prompts) * len(config.models))
     total = sum(len(some) for some in waiting.values())
+    # One bar, of the first process: all have as much to do.
+    not_shown = None if progress and shard.rank == 0 else True
     with (
         Journal(out / "parts" / f"{shard.rank:05d}.jsonl") as journal,
-        tqdm(total=total, desc="positives", disable=None if progress else True) as bar,
+        tqdm(total=total, desc="positives", disable=not_shown) as bar,
     ):
         for settings in config.models:
             if report.stopped or not waiting[settings.name]:
