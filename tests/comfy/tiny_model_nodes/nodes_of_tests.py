@@ -9,6 +9,7 @@ import comfy.model_management
 import torch
 from comfy_api.latest import ComfyExtension, io
 
+from .full_memory import EvictingVae, PatchedModel
 from .tiny_model import encode_text, make_model, make_vae
 
 __all__ = ["TestExtension"]
@@ -94,6 +95,23 @@ class SlowImage(io.ComfyNode):
         return io.NodeOutput(images)
 
 
+class ListOfTwo(io.ComfyNode):
+    """Two batches as a list, of sizes that may differ."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ELIQTestList",
+            category=_CATEGORY,
+            inputs=[io.Image.Input("first"), io.Image.Input("second")],
+            outputs=[io.Image.Output(is_output_list=True)],
+        )
+
+    @classmethod
+    def execute(cls, first: torch.Tensor, second: torch.Tensor) -> io.NodeOutput:
+        return io.NodeOutput([first, second])
+
+
 class ShowText(io.ComfyNode):
     """Any value as text in the history: what a test reads an output by."""
 
@@ -117,7 +135,16 @@ class TestExtension(ComfyExtension):
     """All of them."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [TinyModel, TinyTextEncode, SeededImage, SlowImage, ShowText]
+        return [
+            EvictingVae,
+            PatchedModel,
+            TinyModel,
+            TinyTextEncode,
+            SeededImage,
+            SlowImage,
+            ListOfTwo,
+            ShowText,
+        ]
 
 
 def _shown(value: object) -> str:

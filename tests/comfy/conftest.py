@@ -1,0 +1,78 @@
+"""A running ComfyUI for the tests marked `comfy`; without one they are skipped.
+
+    ELIQ_COMFYUI_DIR=~/ComfyUI ELIQ_COMFYUI_PYTHON=~/ComfyUI/venv/bin/python pytest -m comfy
+
+Nothing is written to that ComfyUI's folder: each server gets a base folder of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.comfy.server import ROOT, ComfyServer, copy_pack
+
+TINY_CRITIC = "tiny"  # in models/eliq of every server
+BROKEN_CRITIC = "broken"  # a config.json that is none
+
+
+@pytest.fixture(scope="session")
+def comfyui_dir() -> Path:
+    named = os.environ.get("ELIQ_COMFYUI_DIR")
+    if not named:
+        pytest.skip("ELIQ_COMFYUI_DIR names no ComfyUI")
+    folder = Path(named).expanduser()
+    if not (folder / "main.py").is_file():
+        pytest.fail(f"ELIQ_COMFYUI_DIR: expected a ComfyUI with main.py, found {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def new_server(comfyui_dir, tiny_checkpoint_dir, tmp_path_factory):
+    """Starts a server with the pack in a folder of the given name; all are stopped at the end."""
+    started = []
+
+    def start(folder_name: str = "ComfyUI-ELIQ", *, extra_args: tuple[str, ...] = ()):
+        base = tmp_path_factory.mktemp("comfyui")
+        _put_files(base, tiny_checkpoint_dir)
+        copy_pack(base / "custom_nodes" / folder_name)
+        python = os.environ.get("ELIQ_COMFYUI_PYTHON", sys.executable)
+        server = ComfyServer(comfyui_dir, python, base, extra_args=extra_args)
+        started.append(server)
+        server.start()
+        if "IMPORT FAILED" in server.log():
+            told = [line for line in server.log().splitlines() if "comfy_entrypoint" in line]
+            pytest.exit(f"the pack does not load: {told}", returncode=1)
+        return server
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def server(new_server) -> Iterator[ComfyServer]:
+    """The server that most tests share."""
+    return new_server()
+
+
+@pytest.fixture(scope="session")
+def object_info(server) -> dict:
+    """What every node declares."""
+    return server.get("/object_info")
+
+
+def _put_files(base: Path, tiny_checkpoint_dir: Path) -> None:
+    """Example images as inputs, and critics to find."""
+    (base / "input").mkdir(parents=True)
+    for image in (ROOT / "examples" / "images").glob("*.jpg"):
+        shutil.copyfile(image, base / "input" / image.name)
+    critics = base / "models" / "eliq"
+    shutil.copytree(tiny_checkpoint_dir, critics / TINY_CRITIC)
+    (critics / BROKEN_CRITIC).mkdir()
+    (critics / BROKEN_CRITIC / "config.json").write_text('{"format": "something else"}')
