@@ -177,6 +177,13 @@ def test_a_gate_that_drops_all_leaves_distortions(positives, made, tmp_path):
     assert not used & set(GENERATED_KINDS)
 
 
+def test_the_models_of_the_positives_are_the_default(positives, tmp_path):
+    config = changed(models=None, shares={"degraded_look": 1.0})
+    report = make_negatives(positives, tmp_path, config, shard=Shard(), progress=False)
+    rows = read_generated(tmp_path / "generated")
+    assert report.is_complete and {row.parameters["model"] for row in rows} == {"tiny-flux"}
+
+
 def test_other_settings_do_not_mix(made, positives, jobs):
     for settings, said in (
         ({"seed": 2}, "seed"),

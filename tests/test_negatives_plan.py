@@ -149,6 +149,7 @@ def test_models_are_read_from_the_list_of_positives(tmp_path):
         ({"gate": {"margin": 1}}, "unknown key 'margin'"),
         ({"max_tries": 0}, "max_tries"),
         ({"step": 1}, "unknown key 'step'"),
+        ({"supervision": {"max_side_px": 768}}, "stable-diffusion-v1-1: expected images of 768"),
         ({"supervision": {"codec": "gif"}}, "codec"),
     ],
 )
@@ -161,7 +162,8 @@ def test_settings_go_to_json_and_back():
     for config in (NegativesConfig(), CONFIG):
         again = NegativesConfig.from_json(json.loads(json.dumps(config.to_json())))
         assert again == config
-    assert [one.name for one in NegativesConfig().models] == [
+    assert NegativesConfig().models is None
+    assert [one.name for one in NegativesConfig().generators] == [
         "qwen-image", "flux.1-dev", "stable-diffusion-3.5-large"
     ]  # fmt: skip
     assert NegativesConfig.from_json({"supervision": {"seed": 4}}).supervision.seed == 4

@@ -139,7 +139,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--prompts", type=Path, help="list of prompts, if not in POSITIVES (.jsonl or .csv)")
     add("--variants", type=Path, help="lines of prompt and variant (default: words are swapped)")
     add("--config", type=Path, help="JSON file with the settings of training/negatives/config.py")
-    add("--models", nargs="+", metavar="MODEL", help="high-quality generators, of the positives")
+    add("--models", nargs="+", metavar="MODEL",
+        help="high-quality generators (default: those that made the positives)")  # fmt: skip
     add("--weak-models", nargs="+", metavar="MODEL", help="low-quality generators")
     add("--editor", metavar="MODEL", help="instruction-editing pipeline (default: none)")
     add("--gate-scorer", metavar="NAME", help="whose opinion the gate asks (default: embedded)")

@@ -70,9 +70,10 @@ class NegativesConfig:
     """Which negatives are generated, by which models, and what set they go into.
 
     Attributes:
-        models: high-quality generators, those of the positives: a positive's own one makes its
-            degraded prompts, early decodes and variants, so that the generator tells nothing; for a
-            positive of another model one is drawn.
+        models: high-quality generators; None = those that made the positives, as their folder says
+            (`training.make_positives`), or the defaults of positives. A positive's own one makes
+            its degraded prompts, early decodes and variants, so that the generator tells nothing;
+            for a positive of another model one is drawn.
         weak_models: low-quality generators, one drawn for each positive.
         editor: an instruction-editing pipeline such as Qwen/Qwen-Image-Edit; None = none, and
             conventional aesthetic negatives are edits of pixels alone.
@@ -86,10 +87,11 @@ class NegativesConfig:
         supervision: of the set; its seed stands on its own.
 
     Raises:
-        ConfigError: a value outside what it may be, or two models of one name.
+        ConfigError: a value outside what it may be, two models of one name, or a model whose
+            images would have to be enlarged to the size of the set.
     """
 
-    models: tuple[ModelSettings, ...] = DEFAULT_MODELS
+    models: tuple[ModelSettings, ...] | None = None
     weak_models: tuple[ModelSettings, ...] = WEAK_MODELS  # names, until __post_init__
     editor: ModelSettings | None = None
     shares: Mapping[str, float] = field(default_factory=lambda: DEFAULT_SHARES)
@@ -106,7 +108,9 @@ class NegativesConfig:
 
     def __post_init__(self) -> None:
         for key in ("models", "weak_models"):
-            object.__setattr__(self, key, tuple(model_settings(one) for one in getattr(self, key)))
+            given = getattr(self, key)
+            if given is not None:
+                object.__setattr__(self, key, tuple(model_settings(one) for one in given))
         if self.editor is not None:
             object.__setattr__(self, "editor", model_settings(self.editor))
         names = [one.name for one in self.all_models]
@@ -116,6 +120,7 @@ class NegativesConfig:
                 f"negatives: expected one name a model, found {twice[0]!r} twice: give one of them "
                 "another name"
             )
+        self._check_sizes()
         unknown = sorted(set(self.shares) - set(GENERATED_KINDS))
         if unknown:
             known = ", ".join(GENERATED_KINDS)
@@ -142,14 +147,34 @@ class NegativesConfig:
                 )
 
     @property
+    def generators(self) -> tuple[ModelSettings, ...]:
+        """The high-quality ones."""
+        return DEFAULT_MODELS if self.models is None else self.models
+
+    @property
     def all_models(self) -> tuple[ModelSettings, ...]:
         """In the order in which they are loaded."""
-        return self.models + self.weak_models + ((self.editor,) if self.editor else ())
+        return self.generators + self.weak_models + ((self.editor,) if self.editor else ())
+
+    def _check_sizes(self) -> None:
+        """Before hours of generating: no negative is enlarged, so a small one would be dropped."""
+        sizes = [max(one.height or 0, one.width or 0) for one in self.generators]
+        least = self.supervision.max_side_px
+        if all(sizes):  # positives that are smaller stay so in the set
+            least = min(least, max(sizes))
+        for one in self.weak_models:
+            if one.height and one.width and max(one.height, one.width) < least:
+                raise ConfigError(
+                    f"{one.name}: expected images of {least} px or more, as the positives have in "
+                    f"the set, found {one.height} x {one.width}: the gate would drop them, since "
+                    "enlarging would tell them apart; give the model a larger height and width, "
+                    "or lower supervision.max_side_px"
+                )
 
     def to_json(self) -> dict[str, Any]:
         return {
             **{one.name: getattr(self, one.name) for one in fields(self)},
-            "models": [one.to_json() for one in self.models],
+            "models": None if self.models is None else [one.to_json() for one in self.models],
             "weak_models": [one.to_json() for one in self.weak_models],
             "editor": self.editor.to_json() if self.editor else None,
             "shares": dict(self.shares),

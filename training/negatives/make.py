@@ -104,9 +104,11 @@ def generate_negatives(
     }
     report = GenerationReport(num_planned=len(jobs))
     total = sum(len(some) for some in waiting.values())
+    # One bar, of the first process: all have as much to do.
+    not_shown = None if progress and shard.rank == 0 else True
     with (
         Journal(out / "parts" / f"{shard.rank:05d}.jsonl") as journal,
-        tqdm(total=total, desc="negatives", disable=None if progress else True) as bar,
+        tqdm(total=total, desc="negatives", disable=not_shown) as bar,
     ):
         for settings in config.all_models:
             if report.stopped or not waiting[settings.name]:

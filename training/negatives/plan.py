@@ -159,7 +159,7 @@ def _model(
 ) -> ModelSettings | None:
     if kind == "instruction_edit":
         return config.editor
-    models = config.weak_models if kind == "weak_generator" else config.models
+    models = config.weak_models if kind == "weak_generator" else config.generators
     if not models:
         return None
     drawn = models[int(rng.integers(len(models)))]

@@ -17,7 +17,7 @@ from typing import Any
 
 from eliq.supervision import build_supervision, check_matched, read_manifest
 
-from ..positives import ModelSettings, Shard, free_memory, load_pipeline
+from ..positives import ModelSettings, Shard, free_memory, load_pipeline, read_models
 from ..stop_request import StopRequest
 from .config import NegativesConfig
 from .gating import GateReport, run_gate
@@ -106,6 +106,8 @@ def make_negatives(
         DiffusionError: a model that does not take its settings, or too little memory.
     """
     shard = shard or Shard.from_environment()
+    if config.models is None:
+        config = replace(config, models=read_models(positives) or None)
     images = read_positive_images(positives, prompts_path)
     jobs = plan_jobs(images, config, read_variants(variants_path) if variants_path else None)
     generated = Path(out) / "generated"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .config import PositivesConfig
 from .loading import free_memory, load_pipeline
-from .make import PositivesReport, make_positives, read_positives
+from .make import PositivesReport, make_positives, read_models, read_positives
 from .models import DEFAULT_MODELS, KNOWN_MODELS, ModelSettings, model_settings
 from .saving import save_generated, why_unusable
 from .seeds import image_seed
@@ -22,6 +22,7 @@ __all__ = [
     "load_pipeline",
     "make_positives",
     "model_settings",
+    "read_models",
     "read_positives",
     "save_generated",
     "why_unusable",

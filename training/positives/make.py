@@ -22,7 +22,7 @@ from typing import Any
 from tqdm import tqdm
 
 from eliq.diffusion import generate_image
-from eliq.errors import TrainingError
+from eliq.errors import ConfigError, TrainingError
 
 from ..journal import Journal, read_journal, write_atomically, write_lines
 from ..prompts.prompt_set import Prompt
@@ -34,7 +34,7 @@ from .saving import save_generated, why_unusable
 from .seeds import image_seed
 from .shards import Shard
 
-__all__ = ["PositivesReport", "make_positives", "read_positives"]
+__all__ = ["PositivesReport", "make_positives", "read_models", "read_positives"]
 
 log = logging.getLogger("eliq")
 LIST_NAME = "prompts.jsonl"
@@ -147,6 +147,22 @@ def read_positives(out: str | os.PathLike[str]) -> list[dict[str, Any]]:
             f"{out}: no positives; make them with python -m training.make_positives"
         )
     return read_journal(path)
+
+
+def read_models(out: str | os.PathLike[str]) -> tuple[ModelSettings, ...]:
+    """The models that made the positives of a folder, by name; none where nothing says it.
+
+    Raises:
+        TrainingError: settings that cannot be read.
+    """
+    path = Path(out) / _SETTINGS_NAME
+    if not path.is_file():
+        return ()
+    try:
+        models = json.loads(path.read_text(encoding="utf-8"))["models"]
+        return tuple(ModelSettings.from_json(models[name]) for name in sorted(models))
+    except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
+        raise TrainingError(f"{path}: expected the settings of positives ({error})") from error
 
 
 def _make_one(
