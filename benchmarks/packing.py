@@ -134,14 +134,23 @@ def count_flop(function) -> tuple[Any, int]:
     as the operators are called; attention is counted as if nothing were masked, in both forms.
     """
     import torch
-    from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+    from torch.utils.flop_counter import (
+        FlopCounterMode,
+        sdpa_backward_flop_count,
+        sdpa_flop_count,
+    )
 
     def attention(query, key, value, *args, out_shape=None, **kwargs) -> int:
         return sdpa_flop_count(query, key, value)
 
+    def backward(gradient, query, key, value, *args, out_shape=None, **kwargs) -> int:
+        return sdpa_backward_flop_count(gradient, query, key, value)
+
     # torch counts the fused attention of accelerators, and forgets that of the CPU.
     on_cpu = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    with FlopCounterMode(display=False, custom_mapping={on_cpu: attention}) as counter:
+    back = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+    counted = {on_cpu: attention, back: backward}
+    with FlopCounterMode(display=False, custom_mapping=counted) as counter:
         result = function()
     return result, counter.get_total_flops()
 

@@ -23,7 +23,12 @@ FLOORS = {
 }  # fmt: skip
 OUTSIDE = ("eliq_nodes", "training", "examples", "benchmarks", "tests")  # floor 6: they use eliq
 # docs/decisions/0005-the-benchmark-of-scenes-imports-the-renderer.md
-SIDEWAYS = {("benchmarks/scenes.py", "training")}
+# docs/decisions/0006-benchmarks-of-training-import-it.md
+SIDEWAYS = {
+    ("benchmarks/scenes.py", "training"),
+    ("benchmarks/stage1.py", "training"),
+    ("benchmarks/stage2.py", "training"),
+}
 ONLY_IN = {
     "diffusers": {"diffusion"},
     "greenlet": {"diffusion"},

@@ -104,6 +104,19 @@ def test_a_stopped_cache_goes_on_and_other_weights_are_refused(
         build_cache(tiny_backbone(seed=3), supervision, tmp_path, rows_per_shard=4, progress=False)
 
 
+def test_processes_that_share_a_cache_write_the_whole_of_it(
+    backbone, supervision, cache_dir, tmp_path
+):
+    for rank in (1, 0):
+        assert build_cache(
+            backbone, supervision, tmp_path, rows_per_shard=4, rank=rank, world_size=2,
+            progress=False,
+        )  # fmt: skip
+    assert {path.name for path in tmp_path.iterdir()} == {p.name for p in cache_dir.iterdir()}
+    for path in cache_dir.iterdir():
+        assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
+
+
 def test_the_head_learns_and_a_stopped_run_ends_as_an_unbroken_one(sides, trained, tmp_path):
     assert trained.validation["technical"] > 0.6 and trained.validation["ladder"] > 0.6
     first = train_stage2(

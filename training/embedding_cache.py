@@ -102,12 +102,15 @@ def build_cache(
     *,
     rows_per_forward: int = 2,
     rows_per_shard: int = 256,
+    rank: int = 0,
+    world_size: int = 1,
     stop: StopRequest | None = None,
     progress: bool = True,
 ) -> bool:
     """Writes the shards that are missing; True when all are there, False when `stop` came first.
 
-    The backbone is used as it is (its device and dtype), without gradients.
+    The backbone is used as it is (its device and dtype), without gradients. Of `world_size`
+    processes that share `cache_dir` and have the same weights, each writes every so-manieth shard.
 
     Raises:
         TrainingError: `cache_dir` holds embeddings of other weights or of another set.
@@ -133,8 +136,8 @@ def build_cache(
         (name, start, rows[start : start + rows_per_shard])
         for name, rows in (("tuples", supervision.tuples), ("ladders", supervision.ladders))
         for start in range(0, len(rows), rows_per_shard)
-    ]
-    total = len(supervision.tuples) + len(supervision.ladders)
+    ][rank::world_size]
+    total = sum(len(rows) for _, _, rows in shards)
     finished = True
     with tqdm(total=total, desc="embedding", disable=None if progress else True) as bar:
         for name, start, rows in shards:
@@ -258,7 +261,7 @@ def _check_fingerprint(cache_dir: Path, fingerprint: dict[str, Any]) -> None:
                 "choose another directory or delete it"
             )
         return
-    temporary = path.with_suffix(".part")
+    temporary = path.with_suffix(f".part-{os.getpid()}")  # several processes may write it
     with open(temporary, "w", encoding="utf-8") as file:
         json.dump(fingerprint, file, indent=2)
         file.flush()

@@ -81,11 +81,19 @@ def train_critic(
     )
     if tuned.stopped:
         raise Stopped
+    if placement.is_main or not placement.is_sharded:  # after slices, the first alone has a whole
+        freeze_critic(backbone.to(placement.device), storage_dtype=storage_dtype)
+        share = (0, 1) if placement.is_sharded else (placement.rank, placement.world_size)
+        cached = build_cache(
+            backbone, rows, out / "cache", rank=share[0], world_size=share[1], stop=stop,
+            progress=progress and placement.is_main,
+        )  # fmt: skip
+    else:
+        cached = True
+    if placement.any(not cached):
+        raise Stopped
     if not placement.is_main:
         return {}
-    freeze_critic(backbone.to(placement.device), storage_dtype=storage_dtype)
-    if not build_cache(backbone, rows, out / "cache", stop=stop, progress=progress):
-        raise Stopped
     cache = load_cache(out / "cache", rows)
     origin = json.loads((out / "cache" / "fingerprint.json").read_text(encoding="utf-8"))
     origin |= {"held_out_share": held_out_share, "split_seed": split_seed}
