@@ -24,13 +24,15 @@ from training.evaluation import (
     EvaluationConfig,
     Interrupted,
     PyiqaRater,
+    load_raters,
     measure_set,
     score_set,
     scored,
     select,
     write_report,
 )
-from training.evaluation.raters import Column, Rater, bare_model_of
+from training.evaluation.loading import bare_model_of
+from training.evaluation.raters import Column, Rater
 from training.evaluation.report import markdown
 from training.evaluation.smoke_set import write_smoke_set
 
@@ -180,6 +182,22 @@ def test_the_bare_model_is_the_one_a_critic_was_tuned_from():
     assert made(backbone="embedded") is made(backbone="tiny") is made() is None
 
 
+def test_a_bare_model_that_cannot_be_loaded_is_named(tmp_path):
+    """Left out with its reason where the checkpoint named it, an error where the user did."""
+    origin = str(tmp_path / "gone")
+    critic = Scorer(tiny_backbone(), tiny_head(), training={"backbone": origin})
+    critic.save_pretrained(tmp_path / "critic")
+    not_run = {}
+    (rater,) = load_raters(tmp_path / "critic", not_run=not_run, device="cpu")
+    assert rater.columns[0].title.endswith("critic") and origin in not_run["zero-shot"]
+    named = load_raters(tmp_path / "critic", not_run={}, zero_shot=origin, device="cpu")
+    assert next(named).fingerprint == rater.fingerprint
+    with pytest.raises(EvaluationError, match="zero-shot .*gone"):
+        next(named)
+    left_out = load_raters(tmp_path / "critic", not_run=not_run, zero_shot="none", device="cpu")
+    assert len(list(left_out)) == 1 and "left out" in not_run["zero-shot"]
+
+
 @pytest.fixture
 def pyiqa(monkeypatch):
     """A stand-in with pyiqa's interface: brightness, lower is better."""
@@ -214,7 +232,7 @@ def test_a_pyiqa_metric_counts_upwards_and_sees_our_pixels(pyiqa, ratings, tmp_p
     assert rows[0]["value"] == pytest.approx(-pixels.mean(), abs=1e-5)
     assert rater.columns[0].numbers == {"quality": "value"} and not rater.reads_prompt
     with pytest.raises(EvaluationError, match="found none of that name"):
-        PyiqaRater("nosuch")
+        load_raters("not loaded yet", not_run={}, pyiqa=["dark", "nosuch"])
 
 
 def test_a_metric_with_captions_is_held_against_alignment(pyiqa, ratings, tmp_path):

@@ -27,7 +27,7 @@ import json
 import logging
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,17 +39,16 @@ from .evaluation import (
     CriticRater,
     EvaluationConfig,
     Interrupted,
-    PyiqaRater,
     RatedSet,
     Rater,
     ScoredSet,
+    load_raters,
     measure_set,
+    oracles,
     score_set,
     select,
     write_report,
 )
-from .evaluation.measure import oracles
-from .evaluation.raters import bare_model_of, check_pyiqa, zero_shot_rater
 from .evaluation.smoke_set import write_smoke_set
 from .stop_request import StopRequest
 from .tiny_backbone import tiny_backbone
@@ -90,12 +89,18 @@ def _run(options: argparse.Namespace, stop: StopRequest, temporary: Path) -> dic
         raise EvaluationError(f"--set: expected each benchmark once, found {names}")
     if options.describe:
         return {rated.name: describe(select(rated, _config(options))) for rated in sets}
-    for name in options.pyiqa:
-        check_pyiqa(name)
     not_run: dict[str, str] = {}
+    raters = load_raters(
+        options.checkpoint,
+        not_run=not_run,
+        zero_shot="none" if options.no_zero_shot else options.zero_shot or "auto",
+        pyiqa=options.pyiqa,
+        device=options.device,
+        dtype=options.dtype,
+    )
     return evaluate(
         sets,
-        _raters(options, not_run),
+        raters,
         _config(options),
         options.out,
         not_run=not_run,
@@ -189,37 +194,6 @@ def _read(text: str) -> RatedSet:
             f"--set: expected NAME=PATH with a name of {', '.join(READERS)}, found {text!r}"
         )
     return READERS[name](Path(path).expanduser())
-
-
-def _raters(options: argparse.Namespace, not_run: dict[str, str]) -> Iterator[Rater]:
-    """The critic, then its bare model, then the metrics of others, each loaded when it is its turn.
-
-    What cannot run is put into `not_run`.
-    """
-    place = {"device": options.device, "dtype": options.dtype}
-    critic = CriticRater(Scorer.from_pretrained(options.checkpoint, **place))
-    model = options.zero_shot or bare_model_of(critic.scorer)
-    device = str(critic.scorer.backbone.device)
-    yield critic
-    del critic
-    if options.no_zero_shot:
-        not_run["zero-shot"] = "left out by --no-zero-shot"
-    elif model is None:
-        not_run["zero-shot"] = (
-            "this critic's backbone was trained from random weights or its origin is not "
-            "recorded; name a bare model with --zero-shot"
-        )
-    else:
-        try:
-            yield zero_shot_rater(model, **place)
-        except EvaluationError as error:
-            if options.zero_shot:
-                raise
-            not_run["zero-shot"] = str(error)
-    for name, why in not_run.items():
-        log.warning("not run: %s: %s", name, why)
-    for name in options.pyiqa:
-        yield PyiqaRater(name, device=device)
 
 
 def _config(options: argparse.Namespace) -> EvaluationConfig:

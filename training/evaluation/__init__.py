@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .config import EvaluationConfig
-from .measure import measure
+from .loading import load_raters
+from .measure import measure, oracles
 from .rated import RatedImage, RatedSet
 from .raters import CriticRater, PyiqaRater, Rater
 from .readers import READERS
@@ -24,8 +25,10 @@ __all__ = [
     "ScoredSet",
     "grouped_split",
     "grouped_splits",
+    "load_raters",
     "measure",
     "measure_set",
+    "oracles",
     "score_set",
     "scored",
     "select",

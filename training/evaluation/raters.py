@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from eliq import Scorer, __version__
-from eliq.errors import EliqError, EvaluationError
+from eliq.errors import EvaluationError
 from eliq.images import load_image
 
 from ..fingerprints import module_sha256
@@ -27,9 +27,7 @@ __all__ = [
     "CriticRater",
     "PyiqaRater",
     "Rater",
-    "bare_model_of",
     "check_pyiqa",
-    "zero_shot_rater",
 ]
 
 
@@ -231,24 +229,3 @@ def _in_memory(scorer: Scorer) -> str:
         "max_prompt_tokens": scorer.backbone.max_prompt_tokens,
     }
     return hashlib.sha256(json.dumps([parts, rest], sort_keys=True).encode()).hexdigest()
-
-
-def bare_model_of(scorer: Scorer) -> str | None:
-    """The hub id or directory of the pretrained model that a critic was tuned from.
-
-    None where there is none: a backbone trained from random weights.
-    """
-    named = scorer.info()["backbone"]["hub_id"] or scorer.training.get("backbone")
-    return named if isinstance(named, str) and named not in ("embedded", "tiny") else None
-
-
-def zero_shot_rater(model: str, *, device: str | None, dtype: str | None) -> CriticRater:
-    """The bare model as a rater.
-
-    Raises:
-        EvaluationError: it cannot be loaded; the reason stands in the message.
-    """
-    try:
-        return CriticRater(Scorer.zero_shot(model, device=device, dtype=dtype))
-    except EliqError as error:
-        raise EvaluationError(f"zero-shot {model}: {error}") from error

@@ -22,14 +22,12 @@ from typing import Any
 
 import torch
 
-from eliq import Scorer
-from eliq.errors import EvaluationError, TrainingError
+from eliq.errors import TrainingError
 from eliq.supervision import build_supervision
 
 from ..backbones import load_backbone
 from ..evaluate import evaluate
-from ..evaluation import READERS, CriticRater, PyiqaRater, Rater
-from ..evaluation.raters import bare_model_of, zero_shot_rater
+from ..evaluation import READERS, load_raters
 from ..journal import write_atomically
 from ..negatives import make_negatives
 from ..pipeline import Stopped, train_critic
@@ -188,18 +186,15 @@ class _Run:
         choice, device = self.config.evaluation, str(self.placement.device)
         if not choice.sets:
             return None, {"not_run": "no benchmark is named in evaluation.sets"}
-        scorer = Scorer.from_pretrained(self.out / "critic", device=device)
-        raters: list[Rater] = [CriticRater(scorer, name="critic")]
         not_run: dict[str, str] = {}
-        model = bare_model_of(scorer) if choice.zero_shot == "auto" else choice.zero_shot
-        if model in (None, "none"):
-            not_run["zero-shot"] = "left out" if model else "no pretrained backbone is known"
-        else:
-            try:
-                raters.append(zero_shot_rater(model, device=device, dtype=None))
-            except EvaluationError as error:
-                not_run["zero-shot"] = str(error)
-        raters += [PyiqaRater(name, device=device) for name in choice.pyiqa]
+        raters = load_raters(
+            self.out / "critic",
+            not_run=not_run,
+            name="critic",
+            zero_shot=choice.zero_shot,
+            pyiqa=choice.pyiqa,
+            device=device,
+        )
         report = evaluate(
             [READERS[name](Path(path)) for name, path in choice.sets.items()],
             raters,
