@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from eliq.errors import ConfigError
@@ -114,26 +113,26 @@ class RunConfig:
         Stage2Config.from_json(self.stage2)
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "images": self.images,
-            "prompts": self.prompts,
-            "max_prompts": self.max_prompts,
+        """Plain JSON; `from_json` is its inverse."""
+        data = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        choice = self.evaluation
+        data |= {
             "positives": self.positives.to_json(),
             "negatives": self.negatives.to_json() if self.negatives else None,
             "supervision": self.supervision.to_json(),
-            "backbone": vars(self.backbone),
+            "backbone": dict(vars(self.backbone)),
             "stage1": dict(self.stage1),
             "stage2": dict(self.stage2),
-            "held_out_share": self.held_out_share,
             "evaluation": {
-                "sets": dict(self.evaluation.sets),
-                "zero_shot": self.evaluation.zero_shot,
-                "pyiqa": list(self.evaluation.pyiqa),
-                "settings": self.evaluation.settings.to_json(),
+                "sets": dict(choice.sets),
+                "zero_shot": choice.zero_shot,
+                "pyiqa": list(choice.pyiqa),
+                "settings": choice.settings.to_json(),
             },
-            "num_workers": self.num_workers,
-            "seed": self.seed,
         }
+        if self.negatives is not None:
+            del data["supervision"]  # it stands in negatives
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RunConfig:
@@ -171,20 +170,6 @@ class RunConfig:
             "evaluation": EvaluationChoice(**evaluation),
         }
         return cls(**{**values, **sections})
-
-    def with_paths_from(self, folder: Path) -> RunConfig:
-        """The same with relative paths of images, prompts and benchmarks read from `folder`."""
-
-        def placed(path: str | None) -> str | None:
-            return None if path is None else str(folder / Path(path).expanduser())
-
-        sets = {name: placed(path) for name, path in self.evaluation.sets.items()}
-        return replace(
-            self,
-            images=placed(self.images),
-            prompts=placed(self.prompts),
-            evaluation=replace(self.evaluation, sets=sets),
-        )
 
 
 def _section(data: Mapping[str, Any], name: str) -> dict[str, Any]:

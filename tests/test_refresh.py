@@ -1,0 +1,232 @@
+"""A new era: anchors, the grown set, the link of scales, the drift report, the script."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from eliq import Scorer
+from eliq.calibration import Calibration
+from eliq.errors import ConfigError, SupervisionError, TrainingError
+from eliq.supervision import bare_prompt
+from tests.tiny_supervision import write_set
+from training.dataset import read_supervision
+from training.eras import (
+    Anchors,
+    NewEra,
+    add_anchors,
+    drift_report,
+    grow_set,
+    link_scales,
+    prepare,
+    read_anchors,
+    write_drift_report,
+)
+from training.refresh import main
+
+
+@pytest.fixture
+def old_set(tmp_path):
+    folder = write_set(tmp_path / "old")
+    config = {"config": {"max_side_px": 64}, "format": "eliq-supervision"}
+    (folder / "supervision.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture
+def anchors(tmp_path, old_set) -> Anchors:
+    rows = read_supervision(old_set)
+    held_out = rows.split(0.5, seed=0)[1]
+    return add_anchors(read_anchors(tmp_path / "anchors"), held_out, "era-1", num_prompts=3)
+
+
+def test_anchors_are_points_in_known_orders(anchors):
+    assert len(anchors.prompts) == 3 and anchors.eras == ["era-1"]
+    by_score: dict[str, list] = {}
+    for chain in anchors.chains.values():
+        by_score.setdefault(chain.score, []).append(chain)
+    assert [len(by_score[name]) for name in ("visual_quality", "alignment")] == [9, 3]
+    for chain in anchors.chains.values():
+        best = anchors.points[chain.anchors[0]]
+        assert best.is_positive and bare_prompt(best.prompt) in anchors.prompts
+        assert not any(anchors.points[key].is_positive for key in chain.anchors[1:])
+    ladder = [chain for chain in anchors.chains.values() if chain.kind.startswith("ladder")]
+    assert {len(chain.anchors) for chain in ladder} == {4}
+
+
+def test_anchors_are_read_as_they_were_frozen(anchors, old_set):
+    again = read_anchors(anchors.folder)
+    assert again.to_json() == anchors.to_json() and again.sha256 == anchors.sha256
+    same = add_anchors(again, read_supervision(old_set), "era-1", num_prompts=9)
+    assert same.to_json() == anchors.to_json()  # an era is frozen once
+    path = again.path(next(iter(again.points)))
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(TrainingError, match="found it changed"):
+        read_anchors(anchors.folder)
+    path.unlink()
+    with pytest.raises(TrainingError, match="found it missing"):
+        read_anchors(anchors.folder)
+
+
+def test_a_grown_set_holds_both_eras_without_the_anchors(tmp_path, old_set, anchors):
+    new_set = write_set(tmp_path / "new", num_sources=6, seed=1)
+    (new_set / "supervision.json").write_text('{"config": {}}')
+    counts = grow_set(old_set, new_set, tmp_path / "grown", "era-2", anchors)
+    rows = read_supervision(tmp_path / "grown")
+    assert len(rows.tuples) == sum(counts["tuples"].values())
+    assert not {bare_prompt(row.prompt) for row in (*rows.tuples, *rows.ladders)} & anchors.prompts
+    assert sum(counts["tuples"].values()) + sum(counts["ladders"].values()) == (
+        2 * (10 + 6) - counts["num_anchor_rows"]
+    )
+    ids = [row.tuple_id for row in rows.tuples]
+    assert any(i.startswith("era-2-") for i in ids) and len(set(ids)) == len(ids)
+    before = (tmp_path / "grown" / "manifest.jsonl").read_bytes()
+    grow_set(old_set, new_set, tmp_path / "grown", "era-2", anchors)
+    assert (tmp_path / "grown" / "manifest.jsonl").read_bytes() == before
+    third = grow_set(tmp_path / "grown", new_set, tmp_path / "third", "era-3", anchors)
+    assert set(third["tuples"]) == {"era-1", "era-2", "era-3"}
+    with pytest.raises(SupervisionError, match="already holds"):
+        grow_set(tmp_path / "grown", new_set, tmp_path / "fourth", "era-2", anchors)
+
+
+def test_a_link_undoes_a_change_of_scale():
+    raw = np.random.default_rng(0).normal(size=50)
+    old = Calibration(2.0, -0.3)
+    link = link_scales(raw, raw * 7 + 100, old)
+    assert link.slope == pytest.approx(1 / 7) and link.srcc == 1
+    assert link.rms == pytest.approx(0, abs=1e-9) and link.bend == pytest.approx(0, abs=1e-9)
+    # By hand: old raw 0 and 2 against new raw 10 and 14: mean 1 and 12, deviation 1 and 2.
+    link = link_scales([0.0, 2.0], [10.0, 14.0], Calibration(3.0, 1.0))
+    assert (link.slope, link.offset) == (pytest.approx(0.5), pytest.approx(-5.0))
+    assert link.calibration.slope == pytest.approx(1.5)
+    assert link.calibration.offset == pytest.approx(-14.0)
+
+
+def test_a_link_is_symmetric_and_does_not_shrink_scores():
+    rng = np.random.default_rng(0)
+    old = rng.normal(size=200)
+    new = 3 * old + 4 * rng.normal(size=200)
+    there, back = (link_scales(*pair, Calibration()) for pair in ((old, new), (new, old)))
+    assert there.slope * back.slope == pytest.approx(1)
+    assert (there.slope * new + there.offset).std() == pytest.approx(old.std())
+
+
+def test_a_curved_change_shows_as_bend():
+    raw = np.linspace(-3, 3, 60)
+    link = link_scales(raw, np.exp(2 * raw), Calibration())
+    assert link.srcc == 1 and link.bend > 0.2
+    assert all(b >= a for a, b in zip(link.knots, link.knots[1:], strict=False))
+
+
+@pytest.mark.parametrize("new", [[3.0, 2.0, 1.0], [1.0, 1.0, 1.0], [1.0, np.nan, 2.0]])
+def test_no_link_without_a_common_order(new):
+    with pytest.raises(ConfigError):
+        link_scales([1.0, 2.0, 3.0], new, Calibration())
+
+
+def raws(anchors: Anchors, score) -> dict[str, dict[str, float | None]]:
+    names = ("visual_quality", "alignment")
+    return {key: dict.fromkeys(names, score(i)) for i, key in enumerate(anchors.points)}
+
+
+PLAIN = {"visual_quality": Calibration(), "alignment": Calibration()}
+
+
+def test_the_same_critic_does_not_drift(anchors):
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=len(anchors.points)).tolist()
+    scores = raws(anchors, values.__getitem__)
+    report = drift_report(anchors, scores, scores, PLAIN, PLAIN)
+    assert report.alarms == [] and report.num_failed == 0
+    for drift in report.scores.values():
+        assert drift.numbers["srcc"] == 1 and drift.numbers["largest_difference"] == 0
+        order = drift.numbers["known_order"]
+        assert order["old"] == order["new"]
+    json.dumps(report.to_json(), allow_nan=False)
+
+
+def test_known_orders_by_hand(anchors):
+    """A critic that follows the chains against one that runs against them."""
+    place = {key: 0.0 for key in anchors.points}
+    for chain in anchors.chains.values():
+        for i, key in enumerate(chain.anchors):
+            place[key] = min(place[key], -float(i))
+    right = {key: {"visual_quality": v, "alignment": v} for key, v in place.items()}
+    wrong = {key: {name: -v for name, v in row.items()} for key, row in right.items()}
+    report = drift_report(anchors, right, wrong, PLAIN, PLAIN)
+    order = report.scores["visual_quality"].numbers["known_order"]
+    assert (order["num"], order["old"], order["new"]) == (15, 1.0, 0.0)
+    assert report.scores["visual_quality"].link is None
+    said = " ".join(report.alarms)
+    assert "order the anchors alike" in said and "known orders kept fell from 1.0 to 0.0" in said
+
+
+def test_disagreements_are_named_and_failed_images_counted(anchors):
+    rng = np.random.default_rng(0)
+    old = raws(anchors, rng.normal(size=len(anchors.points)).tolist().__getitem__)
+    new = json.loads(json.dumps(old))
+    moved, failed = list(anchors.points)[3], list(anchors.points)[5]
+    new[moved]["alignment"] += 6
+    new[failed] = {"visual_quality": None, "alignment": None}
+    report = drift_report(anchors, old, new, PLAIN, PLAIN)
+    assert report.disagreements[0]["anchor"] == moved and report.num_failed == 1
+    assert report.scores["alignment"].numbers["num_anchors"] == len(anchors.points) - 1
+
+
+def test_the_report_is_a_picture_numbers_and_a_page(anchors, tmp_path):
+    rng = np.random.default_rng(0)
+    old = raws(anchors, rng.normal(size=len(anchors.points)).tolist().__getitem__)
+    report = drift_report(anchors, old, old, PLAIN, PLAIN)
+    paths = write_drift_report(report, anchors, tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "drift.json").read_text())["alarms"] == []
+    page = (tmp_path / "out" / "drift.html").read_text(encoding="utf-8")
+    assert "quality was" in page and "http://" not in page
+    if "picture" in paths:
+        assert (tmp_path / "out" / "drift.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_folder_belongs_to_one_refresh(tmp_path, old_set):
+    new_set = write_set(tmp_path / "new", num_sources=6, seed=1)
+    (new_set / "supervision.json").write_text('{"config": {}}')
+    critic = tmp_path / "critic"
+    critic.mkdir()
+    settings = {"old_set": old_set, "new_images": new_set, "out": tmp_path / "out"}
+    frozen = {"num_anchors": 2, "num_new_anchors": 1, "held_out_share": 0.5}
+    embedded = Scorer.from_pretrained(device="cpu", probe=False).directory
+    first = prepare(NewEra(embedded, **settings, **frozen))
+    assert first.eras == ["era-1", "era-2"]
+    assert prepare(NewEra(embedded, **settings, **frozen)).to_json() == first.to_json()
+    with pytest.raises(TrainingError, match="num_anchors"):
+        prepare(NewEra(embedded, **settings, **frozen | {"num_anchors": 3}))
+    # The next refresh goes on with these anchors, and adds its own.
+    newest = write_set(tmp_path / "newest", num_sources=6, seed=2)
+    (newest / "supervision.json").write_text('{"config": {}}')
+    second = prepare(
+        NewEra(
+            embedded,
+            old_set=tmp_path / "out" / "set",
+            new_images=newest,
+            out=tmp_path / "second",
+            old_anchors=tmp_path / "out" / "anchors",
+            **frozen,
+        )
+    )
+    assert second.eras == ["era-1", "era-2", "era-3"]
+    assert set(first.points) < set(second.points)
+
+
+def test_smoke_from_old_to_new_and_again(tmp_path, capsys):
+    out = tmp_path / "new"
+    assert main(["--smoke", "--quiet", "--device", "cpu", "--out", str(out)]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["anchors"]["eras"] == ["era-1", "era-2"]
+    drift = json.loads((out / "drift.json").read_text())
+    critic = Scorer.from_pretrained(out / "critic", device="cpu", probe=False)
+    facts = critic.training["refresh"]
+    assert facts["eras"] == ["era-1", "era-2"] and set(facts["own_calibration"]) == set(PLAIN)
+    for name, drifted in drift["scores"].items():
+        if drifted["link"]:
+            assert critic.calibration[name].to_json() == drifted["link"]["calibration"]
+    assert main(["images", "--out", str(out)]) == 2

@@ -1,0 +1,139 @@
+"""One command from an empty folder to a checkpoint that `eliq score` loads; its config."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from eliq.cli import main as eliq_main
+from eliq.errors import ConfigError, TrainingError
+from training.run_all import SMOKE, main
+from training.stage_settings import key_values, read_settings, stage_configs
+from training.whole_run import RunConfig
+from training.whole_run.steps import _claim
+
+RECIPES = sorted((Path(__file__).parents[1] / "training" / "runs").glob("*/config.json"))
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_from_an_empty_folder_to_a_checkpoint_that_scores(tmp_path, capsys):
+    pytest.importorskip("diffusers")
+    out = tmp_path / "run"
+    command = ["--smoke", "--quiet", "--device", "cpu", "--out", str(out)]
+    assert main(command) == 0
+    steps = json.loads(capsys.readouterr().out)["steps"]
+    assert list(steps) == ["positives", "set", "critic", "evaluation"]
+    assert steps["positives"]["num_images"] == 8
+    assert steps["set"]["gate"] and steps["set"]["is_complete"]
+    assert {"stage1", "stage2", "calibration"} <= set(steps["critic"])
+    assert "ratings" in steps["evaluation"]["srcc"]
+    assert (out / "evaluation" / "report.md").is_file()
+
+    image = next((out / "positives").glob("tiny-sd/*.png"))
+    score = ["score", str(image), "--prompt", "a fox", "--checkpoint", str(out / "critic")]
+    assert eliq_main([*score, "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert 0 < row["visual_quality"] < 1 and 0 < row["alignment"] < 1
+
+    # The same command again makes nothing anew and ends with the very same critic.
+    before = digests(out / "critic") | digests(out / "set") | digests(out / "positives")
+    assert main(command) == 0
+    again = json.loads(capsys.readouterr().out)["steps"]
+    assert again["positives"]["num_made"] == again["set"]["num_made"] == 0
+    assert digests(out / "critic") | digests(out / "set") | digests(out / "positives") == before
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.parent.name)
+def test_recipes_are_sound(path):
+    config = RunConfig.from_json(json.loads(path.read_text(encoding="utf-8")))
+    assert config.backbone.name.startswith("Qwen/Qwen3-VL")
+    assert RunConfig.from_json(config.to_json()) == config
+    stage1, _ = stage_configs(8_000_000_000, config.stage1, config.stage2)
+    assert stage1.tuning in ("lora", "qlora")
+    readme = (path.parent / "README.md").read_text(encoding="utf-8").lower()
+    assert "estimated" in readme and "never run" in readme
+
+
+def test_there_is_a_recipe_for_each_card():
+    assert [path.parent.name for path in RECIPES] == ["24gb", "48gb", "80gb"]
+
+
+def test_config_goes_to_and_from_json():
+    for data in ({}, {"images": "here"}, SMOKE, {"negatives": None, "seed": 5}):
+        config = RunConfig.from_json(data)
+        assert RunConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+    assert RunConfig.from_json({"images": "here"}).negatives is None
+    assert RunConfig.from_json({"seed": 3}).positives.seed == 3
+
+
+def test_negatives_are_of_the_positives_models():
+    negatives = {"weak_models": ["tiny-flux"], "supervision": {"max_side_px": 96}}
+    data = {"positives": {"models": ["tiny-sd"]}, "negatives": negatives}
+    config = RunConfig.from_json(data)
+    assert [model.name for model in config.negatives.models] == ["tiny-sd"]
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"stage3": {}}, "stage3"),
+        ({"stage1": {"learning_rat": 1}}, "learning_rat"),
+        ({"backbone": {"dtype": "int8"}}, "dtype"),
+        ({"backbone": {"size": 1}}, "size"),
+        ({"evaluation": {"sets": {"mine": "x"}}}, "agiqa_3k"),
+        ({"held_out_share": 1.5}, "held_out_share"),
+        ({"max_prompts": 1}, "max_prompts"),
+        ({"negatives": "some"}, "negatives"),
+        ({"positives": []}, "positives"),
+        ({"supervision": {"num_tuples": 3}}, "negatives.supervision"),
+    ],
+)
+def test_config_refuses(data, said):
+    with pytest.raises(ConfigError, match=said):
+        RunConfig.from_json(data)
+
+
+def test_a_folder_belongs_to_one_config(tmp_path):
+    _claim(RunConfig.from_json({}), tmp_path)
+    _claim(RunConfig.from_json({"evaluation": {"sets": {"csv": "r.csv"}}}), tmp_path)  # may change
+    with pytest.raises(TrainingError, match="held_out_share was 0.1 and is now 0.2"):
+        _claim(RunConfig.from_json({"held_out_share": 0.2}), tmp_path)
+
+
+def test_settings_from_files_and_words(tmp_path):
+    path = tmp_path / "one.json"
+    path.write_text('{"stage1": {"num_steps": 3}}')
+    assert read_settings(path, ["stage1"]) == {"stage1": {"num_steps": 3}}
+    with pytest.raises(ConfigError, match="unknown key 'stage1'"):
+        read_settings(path, ["stage2"])
+    path.write_text("{")
+    with pytest.raises(ConfigError, match="JSON or TOML"):
+        read_settings(path, ["stage1"])
+    assert key_values(["a=1", "b=lora", "c=[1, 2]"]) == {"a": 1, "b": "lora", "c": [1, 2]}
+    with pytest.raises(ConfigError, match="KEY=VALUE"):
+        key_values(["a"])
+
+
+def test_settings_from_toml(tmp_path):
+    pytest.importorskip("tomllib", reason="the standard library has it from 3.11")
+    path = tmp_path / "one.toml"
+    path.write_text('seed = 4\n[backbone]\nname = "tiny"\n')
+    config = RunConfig.from_json(read_settings(path, ["seed", "backbone"]))
+    assert config.seed == 4 and config.backbone.name == "tiny"
+
+
+def test_wrong_input_is_said_in_one_line(tmp_path, capsys):
+    assert main([str(tmp_path / "none.json"), "--out", str(tmp_path / "run")]) == 2
+    assert main([]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2 and all(line.startswith("error: ") for line in lines)
