@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from training.negatives import (
     make_negatives,
     plan_jobs,
     read_positive_images,
+    run_gate,
 )
 from training.positives import PositivesConfig, Shard, load_pipeline, make_positives
 from training.prompts.prompt_set import Prompt
@@ -175,6 +177,32 @@ def test_a_gate_that_drops_all_leaves_distortions(positives, made, tmp_path):
         assert kind["dropped"] == {"not_worse": kind["judged"]}
     used = {row.technical.distortion for row in read_manifest(tmp_path)}
     assert not used & set(GENERATED_KINDS)
+
+
+def test_a_gate_that_was_killed_goes_on_with_the_same_batches(made, positives, jobs, tmp_path):
+    asked: list[tuple[int, ...]] = []
+
+    class Counts:
+        fingerprint = "counts"
+
+        def ask(self, paths, prompts):
+            asked.append(tuple(len(prompt) for prompt in prompts))
+            return [{"technical": 1.0, "aesthetic": 1.0, "alignment": 1.0} for _ in paths]
+
+    config = changed(gate={"scorer": "counts", "min_margin": 0, "max_detail_ratio": 1e9})
+
+    def gate(folder: Path) -> list[bytes]:
+        run_gate(jobs, folder, config.gate, config.supervision, Counts(), progress=False)
+        [journal] = (folder / "gate").glob("*.jsonl")
+        return journal.read_bytes().splitlines(keepends=True)
+
+    shutil.copytree(made / "generated", tmp_path / "a", ignore=shutil.ignore_patterns("gate"))
+    lines, whole = gate(tmp_path / "a"), list(asked)
+    assert len(lines) == len(jobs) == 12 and len(whole) == 2
+    [journal] = (tmp_path / "a/gate").glob("*.jsonl")
+    journal.write_bytes(b"".join(lines[:10]) + lines[10][:20])
+    asked.clear()
+    assert gate(tmp_path / "a") == lines and asked == whole[1:]
 
 
 def test_the_models_of_the_positives_are_the_default(positives, tmp_path):

@@ -35,7 +35,9 @@ from .plan import Job
 
 __all__ = ["GateReport", "run_gate"]
 
-_BATCH = 8  # negatives a question to the scorer; a kill loses at most so many verdicts
+# Negatives a question to the scorer; a kill loses at most so many verdicts. Always the same ones
+# together: another batch rounds otherwise, and a verdict may hang on that.
+_BATCH = 8
 _NOT_PARAMETERS = tuple(GeneratedNegative.__dataclass_fields__)
 
 
@@ -106,17 +108,17 @@ def run_gate(
     path = out / "gate" / f"{_fingerprint(gate, supervision, opinion)}.jsonl"
     with Journal(path) as journal:
         known = {row["negative_id"] for row in journal.rows}
-        waiting = [job for job in made if job.negative_id not in known]
-        with tqdm(total=len(waiting), desc="gate", disable=None if progress else True) as bar:
-            for start in range(0, len(waiting), _BATCH):
-                if stop is not None and stop.requested:
-                    report.stopped = True
-                    return report
-                part = waiting[start : start + _BATCH]
-                pairs = [(_negative(job, rows[job.negative_id], out), _source(job)) for job in part]
-                for verdict in judge(pairs, gate, supervision, opinion):
+        parts = [made[start : start + _BATCH] for start in range(0, len(made), _BATCH)]
+        for part in tqdm(parts, desc="gate", disable=None if progress else True):
+            if known.issuperset(job.negative_id for job in part):
+                continue
+            if stop is not None and stop.requested:
+                report.stopped = True
+                return report
+            pairs = [(_negative(job, rows[job.negative_id], out), _source(job)) for job in part]
+            for verdict in judge(pairs, gate, supervision, opinion):
+                if verdict.negative_id not in known:
                     journal.append(verdict.to_json())
-                bar.update(len(part))
         verdicts = {row["negative_id"]: row["reason"] for row in journal.rows}
     kept = []
     for kind in GENERATED_KINDS:
