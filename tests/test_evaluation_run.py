@@ -283,6 +283,8 @@ def test_one_rater_is_in_memory_at_a_time(ratings, tmp_path):
 
     summary = evaluate.evaluate([ratings], loading(), CONFIG, tmp_path, progress=False)
     assert closed == ["first", "second"]
+    with pytest.raises(EvaluationError, match="a title each"):
+        evaluate.evaluate([ratings], [Reader(), Reader()], CONFIG, tmp_path, progress=False)
     assert set(summary["srcc"]["ratings"]["quality"]) == {"first", "second"}
 
 

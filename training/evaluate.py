@@ -146,6 +146,9 @@ def evaluate(
             )
         rater.close()
         del rater  # or the next would be loaded beside it
+    titles = [column.title for found in scored[:1] for one in found for column in one.columns]
+    if not titles or len(set(titles)) != len(titles):
+        raise EvaluationError(f"expected raters and sets, with a title each, found {titles}")
     report = {
         "title": f"Evaluation of {made_by[0]['name']}",
         "note": note,
