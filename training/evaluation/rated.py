@@ -14,7 +14,7 @@ from typing import Any
 
 from eliq.errors import EvaluationError
 
-__all__ = ["OPINIONS", "Counts", "RatedImage", "RatedSet"]
+__all__ = ["OPINIONS", "Counts", "RatedImage", "RatedSet", "collect"]
 
 #: What people were asked; the score of ours that is held against each.
 OPINIONS = {"quality": "visual_quality", "alignment": "alignment"}
