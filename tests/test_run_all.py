@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,15 @@ def test_recipes_are_sound(path):
     assert stage1.tuning in ("lora", "qlora")
     readme = (path.parent / "README.md").read_text(encoding="utf-8").lower()
     assert "estimated" in readme and "never run" in readme
+
+
+def test_the_config_of_the_docs_is_sound():
+    root = Path(__file__).parents[1]
+    page = (root / "docs" / "training.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        RunConfig.from_json(json.loads(block))
 
 
 def test_there_is_a_recipe_for_each_card():
