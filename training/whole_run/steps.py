@@ -71,7 +71,7 @@ def run_all(
     run.step("critic", lambda: run.train(smoke))
     if not placement.is_main:
         return {}
-    run.step("evaluation", lambda: run.evaluate(smoke))
+    run.step("evaluation", lambda: run.evaluate(smoke), alone=True)
     return run.report
 
 
@@ -91,12 +91,14 @@ class _Run:
         self.shard = Shard(placement.rank, placement.world_size, str(placement.device))
         self.report: dict[str, Any] = {"out": str(out), "steps": {}}
 
-    def step(self, name: str, work: Callable[[], Any]) -> Any:
-        """Does one step, then waits for the other processes; keeps its report and its time."""
+    def step(self, name: str, work: Callable[[], Any], *, alone: bool = False) -> Any:
+        """Does one step, then waits for the other processes (unless `alone`: they have left);
+        keeps its report and its time."""
         log.info("step: %s", name)
         start = time.perf_counter()
         result, report = work()
-        self.placement.wait()
+        if not alone:
+            self.placement.wait()
         report["seconds"] = round(time.perf_counter() - start, 1)
         self.report["steps"][name] = report
         if self.placement.is_main:
