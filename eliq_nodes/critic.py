@@ -5,7 +5,7 @@ Shapes: images [B,3,H,W] float in 0..1; all scores [B].
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..eliq import Scorer, Scores
 from ..eliq.scorer.devices import default_batch_px
-from .critic_memory import bytes_of_batch, keep_answer_rows, module_bytes
+from .critic_memory import bytes_of_tokens, keep_answer_rows, module_bytes, num_tokens
 from .critic_source import CriticSource, weight_bytes
 
 __all__ = ["ManagedCritic", "embedded_critic", "load_managed"]
@@ -72,38 +72,31 @@ class ManagedCritic:
 
     def estimate_bytes(self, batch: int, height: int, width: int) -> int:
         """Memory beside the weights that scoring ``batch`` images of this size takes at most."""
-        num_images = min(batch, self.images_at_once(height, width))
-        return bytes_of_batch(self.scorer.backbone, num_images, height, width)
+        tokens = num_tokens(self.scorer.backbone, [(height, width)])
+        return bytes_of_tokens(self.scorer.backbone, tokens * min(batch, self._at_once(tokens)))
 
-    def images_at_once(self, height: int, width: int) -> int:
-        """How many images of this size go through the model together, at least one."""
+    def _at_once(self, tokens: int) -> int:
+        """How many images of so many tokens go through the model together, at least one."""
         backbone = self.scorer.backbone
-        tokens_px = backbone.num_tokens(height, width) * backbone.patches.factor_px**2
-        count = max(1, default_batch_px(self.device) // tokens_px)
+        count = max(1, default_batch_px(self.device) // (tokens * backbone.patches.factor_px**2))
         room = model_management.get_total_memory(self.device) // _SHARE_OF_MEMORY
-        while count > 1 and bytes_of_batch(backbone, count, height, width) > room:
+        while count > 1 and bytes_of_tokens(backbone, count * tokens) > room:
             count //= 2
         return count
 
     def load(self, memory_bytes: int = 0) -> None:
         """Bring the weights to the device, as ComfyUI does with every model before its use.
 
-        Not within a sampler's callback: there, add `patcher` to the model that is sampled.
+        Raises:
+            BackboneError: at the first time, answers of this model on this device that cannot be
+                trusted.
         """
         model_management.load_models_gpu(
             [self.patcher], memory_required=memory_bytes, force_full_load=True
         )
-        self.settle()
-
-    def settle(self) -> None:
-        """Complete what ComfyUI left elsewhere (``--novram``), and prove the model once.
-
-        Raises:
-            BackboneError: answers of this model on this device cannot be trusted.
-        """
         weights = self.patcher.model
         if any(p.device.type != self.device.type for p in weights.parameters()):
-            weights.to(self.device)
+            weights.to(self.device)  # --novram leaves them where they were
         if not self._is_probed:
             self.scorer.backbone.probe()
             self._is_probed = True
@@ -113,14 +106,12 @@ class ManagedCritic:
         images: Tensor | Sequence[Tensor],
         prompts: str | None | Sequence[str | None] = None,
         *,
-        is_loaded: bool = False,
         on_batch: Callable[[int], None] | None = None,
     ) -> Scores:
         """Score images [B,3,H,W], or a list of [3,H,W] of mixed sizes; an interrupt is heard.
 
         Args:
             prompts: None, one text for all, or one an image.
-            is_loaded: the weights are where they run, such as within a sampler's callback.
             on_batch: called with the number of images done, after each batch.
 
         Returns:
@@ -128,34 +119,28 @@ class ManagedCritic:
 
         Raises:
             ImageError, PromptError: as `eliq.Scorer.score`.
-            BackboneError: see `settle`.
+            BackboneError: see `load`.
         """
         images = list(images)
         texts = [prompts] * len(images) if prompts is None or isinstance(prompts, str) else prompts
         if not images:
             return Scores.empty_rows(0)
-        height = max(image.shape[-2] for image in images)
-        width = max(image.shape[-1] for image in images)
-        if is_loaded:
-            self.settle()
-        else:
-            self.load(self.estimate_bytes(len(images), height, width))
+        backbone = self.scorer.backbone
+        tokens = num_tokens(backbone, {tuple(image.shape[-2:]) for image in images})
+        size = self._at_once(tokens)
+        self.load(bytes_of_tokens(backbone, tokens * min(size, len(images))))
         parts = []
-        for part in _slices(len(images), self.images_at_once(height, width)):
+        for start in range(0, len(images), size):
             model_management.throw_exception_if_processing_interrupted()
+            part = slice(start, start + size)
             parts.append(self.scorer.score(images[part], list(texts[part])).to("cpu"))
             if on_batch is not None:
-                on_batch(part.stop)
+                on_batch(min(start + size, len(images)))
         return Scores.concatenate(parts)
 
     def info(self) -> dict[str, Any]:
         """What it is, in plain JSON: `eliq.Scorer.info`."""
         return self.scorer.info()
-
-
-def _slices(total: int, size: int) -> Iterator[slice]:
-    for start in range(0, total, size):
-        yield slice(start, min(start + size, total))
 
 
 @lru_cache(maxsize=1)

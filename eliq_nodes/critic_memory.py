@@ -5,11 +5,14 @@ Shapes: h hidden size of the language model.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from torch import nn
 
-__all__ = ["bytes_of_batch", "keep_answer_rows", "module_bytes"]
+from ..eliq.errors import ImageError
+
+__all__ = ["bytes_of_tokens", "keep_answer_rows", "module_bytes", "num_tokens"]
 
 _SLACK = 1.5  # over the tensors counted below: kernels' workspaces, fragmentation
 
@@ -20,7 +23,21 @@ def module_bytes(module: nn.Module) -> int:
     return sum(t.numel() * t.element_size() for t in tensors.values())
 
 
-def bytes_of_batch(backbone: Any, num_images: int, height: int, width: int) -> int:
+def num_tokens(backbone: Any, sizes: Iterable[tuple[int, int]]) -> int:
+    """Tokens of the largest image among those of ``sizes`` (height, width), at least one.
+
+    A size that cannot be scored counts nothing: scoring says what is wrong with it.
+    """
+    largest = 1
+    for height, width in sizes:
+        try:
+            largest = max(largest, backbone.num_tokens(height, width))
+        except ImageError:
+            continue
+    return largest
+
+
+def bytes_of_tokens(backbone: Any, tokens: int) -> int:
     """Estimate of the memory beside the weights that one batch takes, without gradients.
 
     Counted where the two towers are widest: in one of their layers, with its input, queries, keys,
@@ -28,9 +45,8 @@ def bytes_of_batch(backbone: Any, num_images: int, height: int, width: int) -> i
 
     Args:
         backbone: an `eliq` Backbone.
-        num_images: of height x width px, before resizing.
+        tokens: of all images of the batch.
     """
-    tokens = num_images * backbone.num_tokens(height, width)
     patches = tokens * backbone.patches.merge**2
     config = backbone.model.config
     text, vision = config.text_config, config.vision_config

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import comfy.model_management as model_management
 import comfy.utils
 from comfy_api.latest import io
@@ -91,6 +93,13 @@ class LoadCriticNode(io.ComfyNode):
         return (
             f"expected one of {', '.join(known)}, found {critic!r}: put its folder in models/eliq"
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, critic: str, hub_id: str = "", **_: Any) -> Any:
+        """A folder whose files were replaced is loaded again."""
+        folder = find_folder((hub_id or critic or "").strip(), roots())
+        files = sorted(folder.glob("*")) if folder else []
+        return [(file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files]
 
     @classmethod
     def execute(
