@@ -4,6 +4,8 @@ Nothing is imported at the top: tools that read the folder as a package, such as
 here without ComfyUI.
 """
 
+WEB_DIRECTORY = "./eliq_nodes/web"  # the help pages of the nodes
+
 
 async def comfy_entrypoint():
     """What ComfyUI asks of a pack: its `ComfyExtension`."""
