@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,13 @@ class FakeHub:
 
     Attributes:
         asked: the paths of every request, in order.
-        slow_s: seconds between the blocks of a file.
+        pause: while it is set, files of weights stop after their first kilobyte.
     """
 
     def __init__(self, repositories: dict[str, Path]) -> None:
         self.repositories = repositories
         self.asked: list[str] = []
-        self.pause = threading.Event()  # set: the body of a file stops after its first block
+        self.pause = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
 
@@ -36,6 +37,11 @@ class FakeHub:
     def __exit__(self, *_: Any) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+    def is_paused_in(self, path: str) -> bool:
+        """Whether a file of this name has been asked for, and waits."""
+        is_asked = any(path.split("/")[-1] in asked for asked in self.asked)
+        return self.pause.is_set() and path.endswith(".safetensors") and is_asked
 
     def _handler(hub) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - `self` is the handler's
         class Handler(BaseHTTPRequestHandler):
@@ -85,8 +91,8 @@ class FakeHub:
                 if not body:
                     return
                 self.wfile.write(data[:1000])
-                while hub.pause.is_set() and len(data) > 1000:
-                    hub.pause.wait(0.05)
+                while hub.is_paused_in(self.path):
+                    time.sleep(0.01)
                 self.wfile.write(data[1000:])
 
         return Handler
