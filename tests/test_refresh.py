@@ -190,8 +190,6 @@ def test_the_report_is_a_picture_numbers_and_a_page(anchors, tmp_path):
 def test_a_folder_belongs_to_one_refresh(tmp_path, old_set):
     new_set = write_set(tmp_path / "new", num_sources=6, seed=1)
     (new_set / "supervision.json").write_text('{"config": {}}')
-    critic = tmp_path / "critic"
-    critic.mkdir()
     settings = {"old_set": old_set, "new_images": new_set, "out": tmp_path / "out"}
     frozen = {"num_anchors": 2, "num_new_anchors": 1, "held_out_share": 0.5}
     embedded = Scorer.from_pretrained(device="cpu", probe=False).directory
