@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+
+from .pixels import to_bhwc
 
 __all__ = ["MAX_IMAGES", "draw_strip"]
 
@@ -101,8 +102,8 @@ def draw_strip(
 
 def _thumbnail(image: Tensor) -> Image.Image:
     finite = torch.nan_to_num(image.detach().to("cpu", torch.float32), nan=0.0)
-    pixels = (finite.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    picture = Image.fromarray(np.ascontiguousarray(pixels))
+    pixels = (to_bhwc(finite[None])[0] * 255.0).round().to(torch.uint8).numpy()
+    picture = Image.fromarray(pixels)
     scale = min(_CELL_PX / picture.width, _CELL_PX * _TALLEST / picture.height)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     return picture.resize(size, Image.Resampling.LANCZOS)
