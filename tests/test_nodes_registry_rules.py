@@ -24,6 +24,7 @@ NO_MODULES = {
     "pip", "subprocess", "pickle", "marshal", "ctypes", "urllib", "requests", "httpx", "aiohttp",
     "ftplib", "smtplib", "webbrowser", "telnetlib",
 }  # fmt: skip
+NOT_IN_COMFYUI = {"peft", "accelerate", "diffusers", "typer", "rich", "greenlet", "matplotlib"}
 NETWORK_ROOM = "hub_files.py"  # of eliq_nodes: asked for by the user's click only
 COMFYUI = {
     "comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths", "nodes", "server",
@@ -67,6 +68,12 @@ def test_nothing_is_evaluated_unpickled_or_run_in_a_shell(path):
 @pytest.mark.parametrize("path", PYTHON, ids=named)
 def test_no_module_that_installs_unpickles_or_reaches_out(path):
     assert not modules(tree(path)) & NO_MODULES
+
+
+@pytest.mark.parametrize("path", PACK, ids=named)
+def test_comfyuis_own_requirements_are_enough(path):
+    assert not modules(tree(path)) & NOT_IN_COMFYUI
+    assert "eliq" not in modules(tree(path)), "the folder is on no path: from ..eliq import"
 
 
 @pytest.mark.parametrize("path", PACK, ids=named)
