@@ -87,12 +87,13 @@ def in_a_child(function: Callable[[], None], kill_after: float | None = None) ->
 
 def _seed() -> None:
     """A fork reseeds `random`; checkpoints hold its state, so that equal runs must start equal."""
-    import numpy as np
-    import torch
-
     random.seed(0)
-    np.random.seed(0)
-    torch.manual_seed(0)
+    if "torch" in sys.modules:  # as in `main`; not worth its import where a stage does without
+        import numpy as np
+        import torch
+
+        np.random.seed(0)
+        torch.manual_seed(0)
 
 
 def contents(folder: Path, stage: Stage) -> dict[str, str]:
