@@ -61,10 +61,11 @@ def preview_vae(model: Any) -> Any:
     file_name = model.get_model_object("latent_format").taesd_decoder_name
     name = (file_name or "").removesuffix("_decoder")
     if not name or name not in nodes.VAELoader.vae_list(nodes.VAELoader):
-        missing = f"{name}_encoder and {name}_decoder in models/vae_approx" if name else "a decoder"
+        files = f"no {name}_encoder and {name}_decoder in models/vae_approx"
         raise ValueError(
-            f"vae: expected a VAE to decode the unfinished picture, found none linked and not "
-            f"{missing} for this model: link the VAE that decodes the finished one"
+            "vae: expected a VAE to decode the unfinished picture, found none linked and "
+            f"{files if name else 'no small one for this model'}: link the VAE that decodes the "
+            "finished picture"
         )
     return nodes.VAELoader().load_vae(name)[0]
 
