@@ -23,28 +23,44 @@ from eliq.supervision import (
     shuffled_prompt,
 )
 
-__all__ = ["LadderRow", "Supervision", "TupleRow", "read_supervision"]
+__all__ = ["ASPECTS", "LadderRow", "Supervision", "TupleRow", "read_supervision"]
+
+ASPECTS = ("technical", "aesthetic", "alignment")
 
 
 @dataclass(frozen=True)
 class Supervision:
-    """Rows of one set, or of one side of its split; `sha256` is the whole set's."""
+    """Rows of one set, or of one side of its split; `sha256` is the whole set's.
+
+    `left_out` are (tuple_id, aspect) of the negatives that nothing is trained or selected on, as
+    an ablation leaves them out: the aspect is then not asked of that tuple at all, of its positive
+    neither. Empty in every other run.
+    """
 
     tuples: tuple[TupleRow, ...]
     ladders: tuple[LadderRow, ...]
     sha256: str
+    left_out: frozenset[tuple[str, str]] = frozenset()
 
     def __add__(self, other: Supervision) -> Supervision:
         """The rows of both sides of a split."""
         return replace(
-            self, tuples=self.tuples + other.tuples, ladders=self.ladders + other.ladders
+            self,
+            tuples=self.tuples + other.tuples,
+            ladders=self.ladders + other.ladders,
+            left_out=self.left_out | other.left_out,
         )
+
+    def aspects(self, row: TupleRow) -> tuple[str, ...]:
+        """The aspects whose negative in this tuple is trained on."""
+        return tuple(name for name in ASPECTS if (row.tuple_id, name) not in self.left_out)
 
     @property
     def rows_sha256(self) -> str:
-        """Which rows these are, in which order, with which prompts."""
+        """Which rows these are, in which order, with which prompts, and what is left out."""
         rows = [[row.tuple_id, row.prompt, row.negative_prompt] for row in self.tuples]
         rows += [[row.ladder_id, row.prompt] for row in self.ladders]
+        rows += [["left out", *pair] for pair in sorted(self.left_out)]
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
     def split(self, held_out_share: float, *, seed: int = 0) -> tuple[Supervision, Supervision]:
@@ -90,7 +106,7 @@ class Supervision:
                     draw = int(_hash(row.tuple_id, seed)[:16], 16)
                     other = shuffled_prompt(row.prompt, prompts, draw)
                     tuples[i] = replace(row, negative_prompt=other) if other else row
-            return Supervision(tuple(tuples), tuple(ladders), self.sha256)
+            return replace(self, tuples=tuple(tuples), ladders=tuple(ladders))
 
         return side(False), side(True)
 

@@ -26,7 +26,7 @@ from eliq.backbone import Backbone
 from eliq.errors import TrainingError
 
 from .asking import Asking, Question
-from .dataset import LadderRow, Supervision, TupleRow
+from .dataset import ASPECTS, LadderRow, Supervision, TupleRow
 from .fingerprints import module_sha256
 from .run_state import StopRequest, first_difference
 from .stage1_batches import alignment_question, load_pixels
@@ -53,6 +53,8 @@ class EmbeddingCache:
         tuple_ids, ladder_ids: in the order of the rows.
         tuple_kinds: for each tuple the technical distortion, the aesthetic one, and the kind of
             the mismatched prompt.
+        tuple_supervised: bool [N,3], whether the technical, aesthetic and alignment negative count
+            in losses (`Supervision.left_out`); None where all do.
     """
 
     tuple_technical: Tensor
@@ -67,6 +69,7 @@ class EmbeddingCache:
     tuple_ids: tuple[str, ...]
     ladder_ids: tuple[str, ...]
     tuple_kinds: tuple[tuple[str, str, str], ...]
+    tuple_supervised: Tensor | None = None
 
     @property
     def hidden_size(self) -> int:
@@ -85,13 +88,14 @@ class EmbeddingCache:
                 tuples if field.name.startswith("tuple") else ladders
             ]
             for field in fields(self)
-            if not field.name.endswith(("_ids", "_kinds"))
+            if not field.name.endswith(("_ids", "_kinds", "_supervised"))
         }
         return EmbeddingCache(
             **values,
             tuple_ids=tuple(row.tuple_id for row in side.tuples),
             ladder_ids=tuple(row.ladder_id for row in side.ladders),
             tuple_kinds=_kinds(side),
+            tuple_supervised=_supervised(side),
         )
 
 
@@ -210,6 +214,13 @@ def _kinds(supervision: Supervision) -> tuple[tuple[str, str, str], ...]:
         (row.technical.distortion, row.aesthetic.distortion, row.negative_prompt_kind)
         for row in supervision.tuples
     )
+
+
+def _supervised(side: Supervision) -> Tensor | None:
+    if not side.left_out:
+        return None
+    asked = [side.aspects(row) for row in side.tuples]
+    return torch.tensor([[name in names for name in ASPECTS] for names in asked])
 
 
 @torch.inference_mode()

@@ -6,14 +6,10 @@ import torch
 from torch import Tensor
 
 from eliq.head import HeadOutput, ScoringHead
-from eliq.losses import (
-    alignment_ranking_loss,
-    ladder_ranking_loss,
-    overall_loss,
-    visual_ranking_loss,
-)
+from eliq.losses import ladder_ranking_loss, overall_loss
 
 from .embedding_cache import PROMPTS, EmbeddingCache
+from .ranking import ranking_losses
 from .stage1_validation import by_group
 from .stage2_config import Stage2Config
 
@@ -80,10 +76,8 @@ def validate_head(
         "alignment": alignment[:, 0, 0] > alignment[:, 0, 1],
     }
     values = {name: _share(won) for name, won in wins.items()}
-    loss = overall_loss(
-        visual_ranking_loss(own[:, 0], own[:, 1], own[:, 2], margin=config.margin),
-        alignment_ranking_loss(alignment[:, 0, 0], alignment[:, 0, 1], margin=config.margin),
-    )
+    pairs = alignment[:, 0, :2]
+    loss = overall_loss(*ranking_losses(own, pairs, cache.tuple_supervised, margin=config.margin))
     chain = scores["ladder_visual"]
     if len(chain):
         step = chain[:, 1:]

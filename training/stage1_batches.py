@@ -11,6 +11,7 @@ of (seed, k).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +23,7 @@ from eliq.images import load_image
 from eliq.prompts import clean_prompt
 
 from .asking import Question
-from .dataset import LadderRow, Supervision, TupleRow
+from .dataset import ASPECTS, LadderRow, Supervision, TupleRow
 from .order import shuffled_index
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
 ]
 
 LOW, HIGH, IGNORED = 0, 1, -100
+VISUAL = ASPECTS[:2]
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class MicroBatch:
         questions: for each image what is asked of it; N in all.
         labels: int64 [N], LOW, HIGH or IGNORED.
         tuples: int64 [T,6], places among the N answers of I+ technical, aesthetic, alignment(p),
-            alignment(p-ali), I-tec technical, I-aes aesthetic.
+            alignment(p-ali), I-tec technical, I-aes aesthetic; -1 where an aspect is not asked.
         ladders: int64 [L,S+1], places of the positive and of the steps; -1 where a ladder has
             fewer steps than the longest.
     """
@@ -75,23 +77,33 @@ class MicroBatches(Dataset):
 
     def __getitem__(self, k: int) -> MicroBatch:
         tuples, ladders = self.supervision.tuples, self.supervision.ladders
+        rows = [
+            tuples[self._index(k * self.num_tuples + i, len(tuples), 0)]
+            for i in range(self.num_tuples)
+        ]
         return make_batch(
-            [
-                tuples[self._index(k * self.num_tuples + i, len(tuples), 0)]
-                for i in range(self.num_tuples)
-            ],
+            rows,
             [
                 ladders[self._index(k * self.num_ladders + i, len(ladders), 1)]
                 for i in range(self.num_ladders)
             ],
+            [self.supervision.aspects(row) for row in rows],
         )
 
     def _index(self, position: int, number: int, stream: int) -> int:
         return shuffled_index(position, number, seed=self.seed, stream=stream)
 
 
-def make_batch(tuples: list[TupleRow], ladders: list[LadderRow]) -> MicroBatch:
-    """The micro-batch of these rows. Raises TrainingError where an image cannot be read."""
+def make_batch(
+    tuples: list[TupleRow],
+    ladders: list[LadderRow],
+    aspects: Sequence[Sequence[str]] | None = None,
+) -> MicroBatch:
+    """The micro-batch of these rows; `aspects` of each tuple are asked (None: all three).
+
+    Raises:
+        TrainingError: an image cannot be read.
+    """
     images: list[Tensor] = []
     questions: list[list[Question]] = []
     labels: list[int] = []
@@ -103,18 +115,21 @@ def make_batch(tuples: list[TupleRow], ladders: list[LadderRow]) -> MicroBatch:
         labels.extend(answers)
         return list(range(len(labels) - len(asked), len(labels)))
 
-    for row in tuples:
-        positive = [
-            Question("technical"),
-            Question("aesthetic"),
-            alignment_question(row.prompt),
-            alignment_question(row.negative_prompt),
-        ]
-        tuple_places.append(
-            ask(row.positive, positive, [HIGH, HIGH, HIGH, LOW])
-            + ask(row.technical.path, [Question("technical")], [LOW])
-            + ask(row.aesthetic.path, [Question("aesthetic")], [LOW])
-        )
+    for row, asked in zip(tuples, aspects or [ASPECTS] * len(tuples), strict=True):
+        places = [-1] * 6
+        positive = [(i, Question(name), HIGH) for i, name in enumerate(VISUAL) if name in asked]
+        if "alignment" in asked:
+            positive += [
+                (2, alignment_question(row.prompt), HIGH),
+                (3, alignment_question(row.negative_prompt), LOW),
+            ]
+        found = ask(row.positive, [q for _, q, _ in positive], [label for *_, label in positive])
+        for (place, _, _), where in zip(positive, found, strict=True):
+            places[place] = where
+        for place, name, negative in ((4, VISUAL[0], row.technical), (5, VISUAL[1], row.aesthetic)):
+            if name in asked:
+                places[place] = ask(negative.path, [Question(name)], [LOW])[0]
+        tuple_places.append(places)
     longest = max((len(row.steps) for row in ladders), default=0)
     for row in ladders:
         places = []

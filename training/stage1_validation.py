@@ -23,7 +23,8 @@ def validate(
     `ladder`: share of neighbouring severities in the right order; `high`: share of positives that
     get high for technical quality (an absolute verdict, not used to select); `score`: the mean
     of the first four, as far as there are rows for them. Keys with a slash, such as
-    `alignment/colour` or `technical/blur`, are the same for one kind of negative.
+    `alignment/colour` or `technical/blur`, are the same for one kind of negative. Negatives that
+    `held_out.left_out` names do not count.
     """
     was_training = asking.training
     asking.eval()
@@ -48,17 +49,22 @@ def validate(
             chain = margins[places[places >= 0]]
             ladder += (chain[:-1] > chain[1:]).float().tolist()
     asking.train(was_training)
+    kinds = {
+        "technical": [row.technical.distortion for row in tuples],
+        "aesthetic": [row.aesthetic.distortion for row in tuples],
+        "alignment": [row.negative_prompt_kind for row in tuples],
+    }
+    if held_out.left_out:
+        for name in wins:
+            counts = [name in held_out.aspects(row) for row in tuples]
+            wins[name] = [w for w, c in zip(wins[name], counts, strict=True) if c]
+            kinds[name] = [k for k, c in zip(kinds[name], counts, strict=True) if c]
     values = {name: sum(w) / len(w) for name, w in wins.items() if w}
     if ladder:
         values["ladder"] = sum(ladder) / len(ladder)
     values["score"] = sum(values.values()) / max(1, len(values))
     if high:
         values["high"] = sum(high) / len(high)
-    kinds = {
-        "technical": [row.technical.distortion for row in tuples],
-        "aesthetic": [row.aesthetic.distortion for row in tuples],
-        "alignment": [row.negative_prompt_kind for row in tuples],
-    }
     for name, groups in kinds.items():
         values |= by_group(name, wins[name], groups)
     return values

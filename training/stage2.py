@@ -9,7 +9,7 @@ resumable like stage 1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import torch
 from tqdm import tqdm
 
 from eliq.errors import TrainingError
-from eliq.head import ScoringHead
+from eliq.head import HeadConfig, ScoringHead
 
 from .curves import CurveLog
 from .embedding_cache import EmbeddingCache
@@ -52,11 +52,13 @@ def train_stage2(
     device: str | torch.device = "cpu",
     stop: StopRequest | None = None,
     progress: bool = True,
+    make_head: Callable[[HeadConfig], ScoringHead] = ScoringHead,
 ) -> Stage2Result:
     """Trains a head on the cached embeddings.
 
     `fingerprint` is what the caller knows of where the embeddings come from (plain JSON); a run
-    directory of another one is refused.
+    directory of another one is refused. `make_head` makes another head of the same form, which an
+    ablation compares (and whose name the caller puts in `fingerprint`).
 
     Raises:
         TrainingError: the run directory belongs to another run, or the loss is not finite.
@@ -64,7 +66,7 @@ def train_stage2(
     run_dir = Path(run_dir)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        head = ScoringHead(config.head(train.hidden_size)).to(device)
+        head = make_head(config.head(train.hidden_size)).to(device)
     optimizers = build_optimizers(
         head,
         kind="adamw",

@@ -6,16 +6,12 @@ import torch
 from torch import Tensor
 
 from eliq.head import ScoringHead
-from eliq.losses import (
-    alignment_ranking_loss,
-    ladder_ranking_loss,
-    overall_loss,
-    visual_ranking_loss,
-)
+from eliq.losses import ladder_ranking_loss, overall_loss
 
 from .embedding_cache import PROMPTS, EmbeddingCache
 from .head_scores import score_rows
 from .order import shuffled_index
+from .ranking import ranking_losses
 from .stage2_config import Stage2Config
 
 __all__ = ["stage2_loss"]
@@ -75,10 +71,9 @@ def _tuple_losses(
         aesthetic[:, pair].expand(-1, 2, -1),
         alignment[:, 0, :2],
     ).alignment
-    return (
-        visual_ranking_loss(visual[:, 0], visual[:, 1], visual[:, 2], margin=config.margin),
-        alignment_ranking_loss(scores[:, 0], scores[:, 1], margin=config.margin),
-    )
+    supervised = cache.tuple_supervised
+    supervised = None if supervised is None else supervised[places].to(device)
+    return ranking_losses(visual, scores, supervised, margin=config.margin)
 
 
 def _ladder_loss(
