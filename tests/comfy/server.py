@@ -182,8 +182,12 @@ def node(class_type: str, **inputs: Any) -> dict[str, Any]:
 def copy_pack(folder: Path) -> Path:
     """A copy of what an installation from the registry ships: tracked, and not in .comfyignore.
 
-    Files that are new and not yet tracked go along, or a test could not run before a commit.
+    Files that are new and not yet tracked go along, or a test could not run before a commit. An
+    unpacked source package, without git, is linked as it is.
     """
+    if not (ROOT / ".git").exists():
+        folder.symlink_to(ROOT, target_is_directory=True)
+        return folder
     listed = _git("ls-files", "--cached", "--others", "--exclude-standard")
     left_out = set(_git("ls-files", "-c", "-o", "-i", "--exclude-from=.comfyignore"))
     for name in listed:
