@@ -55,6 +55,7 @@ def prepare(inputs: Path) -> None:
     from training.evaluation.smoke_set import write_smoke_set
 
     write_set(inputs / "tiny_set", num_sources=12)
+    write_set(inputs / "new_set", num_sources=8, seed=1)
     _positives(inputs, inputs / "positives")
     _cache(inputs, inputs / "cache")
     _stage2(inputs, inputs / "stage2")
@@ -163,6 +164,25 @@ def _evaluation(inputs: Path, out: Path) -> None:
     )  # fmt: skip
 
 
+def _weak_supervision(inputs: Path, out: Path) -> None:
+    _command(
+        "weak_supervision", "csv", inputs / "rated" / "ratings.csv", "--out", out, "--quiet",
+        "--critic", inputs / "exported" / "critic", "--share", 0.5, "--splits", 2,
+        "--device", "cpu",
+    )  # fmt: skip
+
+
+def _refresh(inputs: Path, out: Path) -> None:
+    settings = {1: STAGE1 | {"num_steps": 8, "tuning": "full"}, 2: STAGE2 | {"num_steps": 30}}
+    _command(
+        "refresh", inputs / "new_set", "--critic", inputs / "exported" / "critic", "--out", out,
+        "--set", inputs / "tiny_set", "--num-anchors", 2, "--num-new-anchors", 2,
+        "--held-out-share", HELD_OUT, "--device", "cpu", "--quiet",
+        "--stage1", *(f"{key}={value}" for key, value in settings[1].items()),
+        "--stage2", *(f"{key}={value}" for key, value in settings[2].items()),
+    )  # fmt: skip
+
+
 STAGES = {
     "positives": Stage(_positives, grows=("*.jsonl",)),
     "negatives": Stage(_negatives, grows=("*.jsonl", "*.json")),
@@ -172,4 +192,10 @@ STAGES = {
     "stage 2": Stage(_stage2, grows=("metrics.jsonl", "curves.png")),
     "calibration and export": Stage(_export, grows=("*",)),
     "evaluation": Stage(_evaluation, grows=("*.md", "*.json", "*.jsonl", "*.png")),
+    "weak supervision": Stage(_weak_supervision, grows=("*.json", "critic/*")),
+    "refresh": Stage(
+        _refresh,
+        grows=("*.json", "*.jsonl", "*.png", "critic/*", "stage1/*", "stage2/*"),
+        not_compared=("scores/*", "drift.html"),  # they hold the time of a file, and its path
+    ),
 }

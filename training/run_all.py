@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import shutil
 import sys
 import tempfile
 from dataclasses import fields
@@ -87,7 +88,7 @@ def _run(options: argparse.Namespace, stop: StopRequest, temporary: Path) -> dic
     if options.smoke:
         _silence_pipelines()
         out = options.out or temporary / "run"
-        ratings = write_smoke_set(out / "rated")
+        ratings = _rated(out)
         data = {**SMOKE, **data}
         data["evaluation"] = {"sets": {"csv": str(ratings)}, **data["evaluation"]}
     elif options.config is None or options.out is None:
@@ -104,6 +105,16 @@ def _run(options: argparse.Namespace, stop: StopRequest, temporary: Path) -> dic
         stop=stop,
         progress=not options.quiet,
     )
+
+
+def _rated(out: Path) -> Path:
+    """The smoke run's pictures with opinions that nobody gave, whole or not there."""
+    folder, partial = out / "rated", out / ".rated.partial"
+    if not folder.is_dir():
+        shutil.rmtree(partial, ignore_errors=True)
+        write_smoke_set(partial)
+        partial.rename(folder)
+    return folder / "ratings.csv"
 
 
 def _silence_pipelines() -> None:

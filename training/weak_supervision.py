@@ -89,13 +89,13 @@ def _run(options: argparse.Namespace, stop: StopRequest, temporary: Path) -> dic
         "critic": scorer.fingerprint,
         "left_out": rated.counts.to_json(),
         "opinions": {name: found.to_json() for name, found in studies.items()},
-        "checkpoint": None,
     }
+    write_atomically(out / "weak_supervision.json", json.dumps(report, indent=2).encode())
+    path = None
     if options.form != "none":
         path = _export(options, scorer, studies, report, out / "critic")
-        report["checkpoint"] = None if options.smoke and options.out is None else str(path)
-    write_atomically(out / "weak_supervision.json", json.dumps(report, indent=2).encode())
-    return report
+    is_kept = path is not None and options.out is not None
+    return report | {"checkpoint": str(path) if is_kept else None}
 
 
 def _export(

@@ -92,7 +92,7 @@ def grow_set(old_set: Path, new_set: Path, out: Path, era: str, anchors: Anchors
         write_lines(out / name, rows)
     counts: dict[str, Any] = {kind: dict(found) for kind, found in kept.items()}
     counts["num_anchor_rows"] = num_anchor_rows
-    config = json.loads((new_set / _SETTINGS_NAME).read_text(encoding="utf-8")).get("config")
+    config = _settings_of(new_set).get("config")
     content = {"format": _FORMAT, "config": config, "eras": [*before, era], "rows": counts}
     write_atomically(out / _SETTINGS_NAME, json.dumps(content, indent=1).encode())
     return counts
@@ -115,11 +115,17 @@ def rows_of(folder: Path, name: str) -> list[dict[str, Any]]:
 
 def eras_of(folder: Path) -> list[str]:
     """Names of the eras of a set, oldest first; "era-1" alone for a set that was never grown."""
+    data = _settings_of(folder)
+    return list(data.get("eras") or ["era-1"])
+
+
+def _settings_of(folder: Path) -> dict[str, Any]:
+    """What a set says of itself; nothing where it was made by other means."""
     try:
         data = json.loads((folder / _SETTINGS_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        data = {}
-    return list(data.get("eras") or ["era-1"])
+        return {}
+    return data if isinstance(data, dict) else {}
 
 
 def _is_of_anchors(row: dict[str, Any], prompts: set[str]) -> bool:
