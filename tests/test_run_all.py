@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from eliq import Scorer
 from eliq.cli import main as eliq_main
 from eliq.errors import ConfigError, TrainingError
 from training.run_all import SMOKE, main
+from training.smoke_pictures import write_smoke_pictures
 from training.stage_settings import key_values, read_settings, stage_configs
-from training.whole_run import RunConfig
+from training.whole_run import RunConfig, run_all
 from training.whole_run.steps import _claim
 
 RECIPES = sorted((Path(__file__).parents[1] / "training" / "runs").glob("*/config.json"))
@@ -52,6 +54,23 @@ def test_from_an_empty_folder_to_a_checkpoint_that_scores(tmp_path, capsys):
     again = json.loads(capsys.readouterr().out)["steps"]
     assert again["positives"]["num_made"] == again["set"]["num_made"] == 0
     assert digests(out / "critic") | digests(out / "set") | digests(out / "positives") == before
+
+
+def test_from_a_folder_of_images(tmp_path):
+    """No generator, no benchmark: distortions alone, and the evaluation says why it is missing."""
+    data = {
+        "images": str(write_smoke_pictures(tmp_path / "images")),
+        "supervision": {"num_tuples": 8, "num_ladders": 4, "max_side_px": 96},
+        "backbone": {"name": "tiny"},
+        "held_out_share": 0.34,
+    }
+    out = tmp_path / "run"
+    report = run_all(RunConfig.from_json(data), out, smoke=True, progress=False)
+    steps = report["steps"]
+    assert steps["set"]["num_tuples"] == 8 and not (out / "positives").exists()
+    assert "no benchmark" in steps["evaluation"]["not_run"]
+    assert json.loads((out / "run.json").read_text())["steps"].keys() == steps.keys()
+    assert Scorer.from_pretrained(out / "critic", device="cpu", probe=False).head is not None
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.parent.name)
