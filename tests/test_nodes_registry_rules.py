@@ -115,7 +115,10 @@ def test_the_entry_defines_nothing_that_hides_the_nodes():
     entry = tree(ROOT / "__init__.py")
     defined = {getattr(node, "name", "") for node in entry.body}
     assert "comfy_entrypoint" in defined
-    assert "NODE_CLASS_MAPPINGS" not in (ROOT / "__init__.py").read_text(encoding="utf-8")
+    text = (ROOT / "__init__.py").read_text(encoding="utf-8")
+    assert "NODE_CLASS_MAPPINGS" not in text
+    (web,) = re.findall(r'^WEB_DIRECTORY = "(.+)"', text, re.MULTILINE)
+    assert (ROOT / web / "docs").is_dir(), "the page looks for the help pages there"
     assert not modules(ast.Module([n for n in entry.body if isinstance(n, ast.Import)], []))
 
 
