@@ -86,7 +86,9 @@ class LoadCriticNode(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, critic: str) -> bool | str:
+    def validate_inputs(cls, critic: str | None) -> bool | str:
+        if critic is None:
+            return True  # comes over a link: not known before the graph runs
         if critic == EMBEDDED or find_folder(critic, roots()) is not None:
             return True
         known = [EMBEDDED, *list_folders()]

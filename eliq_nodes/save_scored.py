@@ -66,6 +66,7 @@ class SaveScoredNode(io.ComfyNode):
                 io.Boolean.Input(
                     "write_jsonl",
                     default=True,
+                    optional=True,
                     advanced=True,
                     tooltip="Append a line for each image to <name>_scores.jsonl beside it.",
                 ),

@@ -157,6 +157,16 @@ def test_a_critic_of_the_models_folder(server):
     assert embedded["visual_quality"] != row["visual_quality"]
 
 
+def test_a_critic_that_another_node_names(server):
+    graph = scored("tulips", critic=["critic", 0])
+    choice = {"switch": True, "on_true": TINY_CRITIC, "on_false": "embedded"}
+    graph["name"] = node("ComfySwitchNode", **choice)
+    graph["critic"] = node("ELIQLoadCritic", critic=["name", 0], mode="trained", dtype="auto")
+    run = server.run(graph)
+    assert run.status == "success", run.error
+    assert run.outputs["score"]["eliq_scores"][0]["critic"] == TINY_CRITIC
+
+
 @pytest.mark.parametrize(
     ("settings", "told"),
     [

@@ -127,6 +127,17 @@ def test_saved_images_carry_their_scores(server):
     assert [line["visual_quality"] for line in told] == [row["visual_quality"] for row in rows]
 
 
+def test_a_graph_written_by_hand_may_leave_out_what_is_advanced(server):
+    graph = batch(1) | {
+        "save": node(
+            "ELIQSaveScored", images=["score", 0], scores=["score", 4], filename_prefix="short/%al%"
+        )
+    }
+    run = server.run(graph)
+    assert run.status == "success", run.error
+    assert list((server.base / "output" / "short").glob("*_scores.jsonl"))
+
+
 @pytest.mark.parametrize("prefix", ["../outside", "/tmp/outside", "a/../../outside"])
 def test_a_prefix_stays_below_the_output_folder(prefix, server):
     graph = batch(1) | {
