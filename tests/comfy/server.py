@@ -24,6 +24,12 @@ ROOT = Path(__file__).resolve().parents[2]
 _WATCH = Path(__file__).with_name("watch_pack")
 _TEST_NODES = Path(__file__).with_name("tiny_model_nodes")
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # the server is local
+# The pack must be found without a path, and stay off the network without being told to: a proxy of
+# this machine would hide from the watch where a connection leads.
+_NOT_HANDED_ON = (
+    "PYTHONPATH", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HTTP_PROXY", "HTTPS_PROXY",
+    "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy",
+)  # fmt: skip
 _NOT_HANGING_S = 600  # a bound, no expectation: a test that needs it has failed
 
 
@@ -90,9 +96,10 @@ class ComfyServer:
         command += ["--database-url", f"sqlite:///{self.base / 'user' / 'comfyui.db'}"]
         # The default cache lets go of results when memory is short: another test each time.
         command += ["--disable-api-nodes", "--cache-classic", *self.extra_args]
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1"}
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         environment |= {"NO_PROXY": "127.0.0.1", "ELIQ_TEST_WATCH": str(self.base / "watched.txt")}
-        environment.pop("PYTHONPATH", None)  # the pack must be found without it
+        for name in _NOT_HANDED_ON:
+            environment.pop(name, None)
         with open(self.base / "log.txt", "w") as log:
             self.process = subprocess.Popen(
                 command, cwd=self.comfyui, stdout=log, stderr=log, env=environment
@@ -128,7 +135,7 @@ class ComfyServer:
 
     def get(self, path: str) -> Any:
         """JSON where the answer is JSON, else text."""
-        with _OPENER.open(self.url + path, timeout=60) as answer:
+        with _OPENER.open(self.url + path, timeout=_NOT_HANGING_S) as answer:
             body = answer.read().decode()
             return json.loads(body) if "json" in answer.headers["Content-Type"] else body
 
@@ -137,7 +144,7 @@ class ComfyServer:
             self.url + path, json.dumps(data).encode(), {"Content-Type": "application/json"}
         )
         try:
-            with _OPENER.open(request, timeout=60) as answer:
+            with _OPENER.open(request, timeout=_NOT_HANGING_S) as answer:
                 return json.loads(answer.read() or b"null")
         except urllib.error.HTTPError as error:
             raise Refused(json.loads(error.read())) from None
