@@ -3,6 +3,7 @@
     python -m training.embedded.positives --out runs/embedded/positives --count 1600
 
 One core renders about 60 a second. The same command gives the same files; a killed one goes on.
+`--first-seed 10000000` gives images that no training, selection or test of the critic has seen.
 """
 
 from __future__ import annotations
@@ -54,8 +55,9 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--out", type=Path, default=Path("runs/embedded/positives"))
     parser.add_argument("--count", type=int, default=1600)
+    parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
     args = parser.parse_args(argv)
-    render_positives(args.out, args.count)
+    render_positives(args.out, args.count, first_seed=args.first_seed)
 
 
 if __name__ == "__main__":
