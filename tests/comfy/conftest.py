@@ -62,6 +62,12 @@ def server(new_server) -> Iterator[ComfyServer]:
 
 
 @pytest.fixture(scope="session")
+def clicked_server(new_server) -> ComfyServer:
+    """One on which a download is asked for: it alone may be found to have tried the network."""
+    return new_server("eliq")
+
+
+@pytest.fixture(scope="session")
 def object_info(server) -> dict:
     """What every node declares."""
     return server.get("/object_info")

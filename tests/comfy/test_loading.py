@@ -32,8 +32,9 @@ def own(object_info: dict) -> dict:
 
 
 @pytest.mark.parametrize("folder", ["ComfyUI-ELIQ", "eliq"])
-def test_loads_in_a_folder_of_any_name(folder, request, new_server):
-    server = request.getfixturevalue("server") if folder == "ComfyUI-ELIQ" else new_server(folder)
+def test_loads_in_a_folder_of_any_name(folder, request):
+    fixture = {"ComfyUI-ELIQ": "server", "eliq": "clicked_server"}[folder]
+    server = request.getfixturevalue(fixture)
     log = server.log()
     assert "IMPORT FAILED" not in log and "Cannot import" not in log, log
     found = own(server.get("/object_info"))

@@ -174,10 +174,9 @@ def test_a_critic_that_another_node_names(server):
         ({"critic": "embedded", "mode": "zero-shot"}, "zero-shot"),
         ({"critic": TINY_CRITIC, "mode": "zero-shot"}, "set mode to 'trained'"),
         ({"hub_id": "somebody/some-critic"}, "https://huggingface.co/somebody/some-critic"),
-        ({"hub_id": "somebody/some-critic", "download": True}, "somebody/some-critic"),
         ({"hub_id": "../../etc/passwd"}, "owner/name"),
     ],
-    ids=["broken", "embedded zero-shot", "trained as zero-shot", "missing", "offline", "no id"],
+    ids=["broken", "embedded zero-shot", "trained as zero-shot", "missing", "no id"],
 )
 def test_a_wrong_critic_is_told_in_one_line(settings, told, server):
     settings = {"critic": "embedded", "mode": "trained", "dtype": "auto", **settings}
@@ -189,6 +188,17 @@ def test_a_wrong_critic_is_told_in_one_line(settings, told, server):
     assert len(run.error.strip().splitlines()) == 1, run.error
     again = server.run(scored("tulips again"))
     assert again.status == "success", "the server goes on after an error"
+
+
+def test_only_the_click_reaches_for_the_network(clicked_server):
+    """Also the proof that the watch sees what it is there to see."""
+    for download in (False, True):
+        settings = {"critic": "embedded", "mode": "trained", "dtype": "auto", "download": download}
+        critic = node("ELIQLoadCritic", hub_id="somebody/some-critic", **settings)
+        run = clicked_server.run(scored("tulips", critic=["critic", 0]) | {"critic": critic})
+        assert run.status == "error" and "somebody/some-critic" in run.error
+        assert len(run.error.strip().splitlines()) == 1, run.error
+        assert bool(clicked_server.watched("connect")) is download
 
 
 def test_a_critic_that_is_not_there_is_refused_before_anything_runs(server):
