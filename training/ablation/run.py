@@ -181,6 +181,11 @@ class Runner:
     def tuned_backbone(self, variant: Variant, seed: int) -> tuple[Backbone, dict[str, Any]]:
         """The frozen backbone of a variant, and what its stage 1 reached. Raises Stopped."""
         backbone, report = self.load(), {}
+        if module_sha256(backbone) != self._backbone_sha256:
+            raise TrainingError(
+                f"the backbone {self.config.backbone} has changed since {self.out} was begun: "
+                "restore it or give another --out"
+            )
         if variant.tuned:
             sides = [variant.stage1.of(side) for side in (self.sides.train, self.sides.validation)]
             tuned = train_stage1(
@@ -219,6 +224,7 @@ class Runner:
 
     def _claim(self) -> None:
         """Says in the folder what is compared, or checks that it is the same."""
+        self._backbone_sha256 = module_sha256(self.load())
         path = self.out / "ablation.json"
         found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
         free = ("num_resamples", "confidence")  # of the report alone
@@ -230,7 +236,7 @@ class Runner:
                     "config": config,
                     "rows_sha256": self.sides.rows.rows_sha256,
                     "supervision_sha256": self.sides.rows.sha256,
-                    "backbone_sha256": module_sha256(self.load()),
+                    "backbone_sha256": self._backbone_sha256,
                 }
             )
         )
