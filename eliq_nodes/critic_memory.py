@@ -60,8 +60,8 @@ def bytes_of_tokens(backbone: Any, tokens: int) -> int:
 def keep_answer_rows(backbone: Any) -> None:
     """Cut the language-model head [V,h] down to the two rows that a critic reads, low and high.
 
-    It is 0.8 GB of a 4B model. Where it shares its weights with the embedding, a manager that
-    moves weights one by one would load them twice.
+    The rest is more than 1 GB of an 8B model. Where the head shares its weights with the embedding,
+    as in a 4B one, a manager that moves weights one by one would load them twice.
     """
     layout, old = backbone.layout, backbone.model.lm_head.weight
     if old.shape[0] == 2:
