@@ -10,6 +10,9 @@ black-forest-labs/FLUX.1-dev (gated) and stabilityai/stable-diffusion-3.5-large 
 takes a JSON file with models, their steps, guidance, size, dtype and revision, and the seed.
 Killed, it goes on where it stopped; more processes, models or prompts change no image.
 
+Several processes need a GPU each (`accelerate launch` starts one process only on a CPU; there
+`torchrun --nproc_per_node 2 -m training.make_positives ...` was tried, two processes, same images).
+
 Hardware: one GPU a process. In bfloat16 the defaults need about 60, 35 and 30 GB, less with
 offload "model" [estimated from the sizes of the weights; none of them was run here]. Time
 [estimated from FLOP at 40 % of an H100's peak]: about 30, 10 and 10 s an image, 6 hours for the
