@@ -17,7 +17,7 @@ from training.export import export_critic, freeze_critic
 from training.head_scores import score_cache
 from training.stage1_batches import load_pixels
 from training.stage2 import Stage2Config, train_stage2
-from training.stage2_losses import _choose
+from training.stage2_losses import _choose, margin_distillation_loss
 from training.tiny_backbone import tiny_backbone
 from training.train_critic import main
 
@@ -196,3 +196,12 @@ def test_the_whole_chain_runs_as_one_command_and_again(tmp_path, capsys):
     assert main(arguments) == 0, "a finished run is read, not refused"
     assert json.loads(capsys.readouterr().out) == report
     assert main(["--out", str(tmp_path)]) == 2
+
+
+def test_margin_distillation_by_hand():
+    reference = torch.tensor([[0.0, 0.0], [2.0, 2.0], [4.0, 4.0]])  # mean 2, std 2
+    margins = torch.tensor([[4.0, 4.0, 9.0], [2.0, 0.0, 9.0], [7.0, 7.0, 9.0]])
+    # verdicts 4 and 1: targets 2 * (4 - 2) / 2 = 2 and 2 * (1 - 2) / 2 = -1; the third is padding
+    scores = torch.tensor([1.0, 1.0, float("nan")])
+    loss = margin_distillation_loss(scores, margins, reference)
+    assert float(loss) == pytest.approx(((1.0 - 2.0) ** 2 / 4 + (1.0 + 1.0) ** 2 / 4) / 2)

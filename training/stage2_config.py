@@ -22,8 +22,9 @@ class Stage2Config:
     `visual_prompts` are the prompts with which z_ali of a visual pair is taken, one at random for
     each image and step: ("own",) is the paper's form, which never sees an image without a prompt,
     though such images are scored; ("own", "negative", "none") also teaches s_vis not to depend on
-    the prompt. Stops when the held-out loss has not
-    fallen for `patience` validations.
+    the prompt. `margin_weight` above 0 also holds s_vis to the backbone's own low/high margins
+    (`margin_distillation_loss`), which helps a head that has few tuples. Stops when
+    the held-out loss has not fallen for `patience` validations.
     """
 
     num_steps: int = 2000
@@ -37,6 +38,7 @@ class Stage2Config:
     ladder_weight: float = 1.0
     ladder_margin_step: float = 0.3
     ladder_margin_total: float = 1.0
+    margin_weight: float = 0.0
     visual_prompts: tuple[str, ...] = ("own", "none")
     model_dim: int = 512
     num_layers: int = 2
@@ -52,7 +54,7 @@ class Stage2Config:
         object.__setattr__(self, "visual_prompts", tuple(self.visual_prompts))
         for name in ("num_steps", "batch_tuples", "validate_every", "save_every", "patience"):
             self._check(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("batch_ladders", "ladder_weight", "weight_decay", "seed"):
+        for name in ("batch_ladders", "ladder_weight", "margin_weight", "weight_decay", "seed"):
             self._check(name, getattr(self, name) >= 0, "at least 0")
         for name in ("learning_rate", "margin", "max_grad_norm"):
             value = getattr(self, name)

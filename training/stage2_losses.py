@@ -14,7 +14,7 @@ from .order import shuffled_index
 from .ranking import ranking_losses
 from .stage2_config import Stage2Config
 
-__all__ = ["stage2_loss"]
+__all__ = ["margin_distillation_loss", "stage2_loss"]
 
 
 def stage2_loss(
@@ -37,14 +37,39 @@ def stage2_loss(
 
     tuples = rows(len(cache.tuple_ids), config.batch_tuples, 0)
     ladders = rows(len(cache.ladder_ids), config.batch_ladders, 1)
-    visual, alignment = _tuple_losses(head, cache, config, tuples, generator, device)
-    ladder = _ladder_loss(head, cache, config, ladders, generator, device)
+    visual, alignment, near = _tuple_losses(head, cache, config, tuples, generator, device)
+    ladder, near_ladder = _ladder_loss(head, cache, config, ladders, generator, device)
     loss = overall_loss(visual, alignment) + config.ladder_weight * ladder
-    return loss, {
+    values = {
         "visual_loss": float(visual.detach()),
         "alignment_loss": float(alignment.detach()),
         "ladder_loss": float(ladder.detach()),
     }
+    if config.margin_weight:
+        loss = loss + config.margin_weight * (near + near_ladder)
+        values["margin_loss"] = float((near + near_ladder).detach())
+    return loss, values
+
+
+def margin_distillation_loss(
+    scores: Tensor, margins: Tensor, reference: Tensor, *, scale: float = 2.0
+) -> Tensor:
+    """How far s_vis is from the backbone's own verdict, in units of `scale`, squared and averaged.
+
+    The verdict is the mean of the technical and the aesthetic margin, logit(high) - logit(low),
+    standardised by that of all training images and spread to `scale`. A head sees a thousandth of
+    the images that the backbone has seen; held to its verdict, which is linear in the embeddings,
+    it does not bend where it has no data. Not in the paper.
+
+    Args:
+        scores: s_vis of any shape; NaN counts nothing (padding). margins: that shape and a last
+            side of at least 2, technical and aesthetic first. reference: margins of the training
+            set [..., >=2].
+    """
+    known = reference[..., :2].mean(-1)
+    target = scale * (margins[..., :2].mean(-1) - known.mean()) / known.std().clamp(min=1e-6)
+    valid = ~torch.isnan(scores)
+    return ((scores[valid] - target[valid]) / scale).square().mean()
 
 
 def _tuple_losses(
@@ -54,8 +79,11 @@ def _tuple_losses(
     places: Tensor,
     generator: torch.Generator | None,
     device: str | torch.device,
-) -> tuple[Tensor, Tensor]:
-    """L_vis (18) and L_ali (19). All scores of Eq. 17 are predicted in one pass of the head."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """L_vis (18), L_ali (19) and the distance of s_vis from the margins.
+
+    All scores of Eq. 17 are predicted in one pass of the head.
+    """
     n = len(places)
     technical = cache.tuple_technical[places].to(device)  # [n,3,h]
     aesthetic = cache.tuple_aesthetic[places].to(device)
@@ -73,7 +101,11 @@ def _tuple_losses(
     ).alignment
     supervised = cache.tuple_supervised
     supervised = None if supervised is None else supervised[places].to(device)
-    return ranking_losses(visual, scores, supervised, margin=config.margin)
+    ranked = ranking_losses(visual, scores, supervised, margin=config.margin)
+    if not config.margin_weight:
+        return *ranked, torch.zeros((), device=device)
+    margins = cache.tuple_margins[places].to(device)
+    return *ranked, margin_distillation_loss(visual, margins, cache.tuple_margins.to(device))
 
 
 def _ladder_loss(
@@ -83,9 +115,11 @@ def _ladder_loss(
     places: Tensor,
     generator: torch.Generator | None,
     device: str | torch.device,
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
+    """The ladders' ranking loss, and the distance of their s_vis from the margins."""
+    nothing = torch.zeros((), device=device)
     if not len(places) or not config.ladder_weight:
-        return torch.zeros((), device=device)
+        return nothing, nothing
     technical = cache.ladder_technical[places].to(device)  # [m,S+1,h]
     aesthetic = cache.ladder_aesthetic[places].to(device)
     alignment = cache.ladder_alignment[places].to(device)
@@ -95,12 +129,16 @@ def _ladder_loss(
     chosen = _choose(config, (len(places), 1), generator).expand(-1, valid.shape[1]).to(device)
     scores = score_rows(head, technical, aesthetic, _take(alignment, chosen)).visual_quality
     scores = torch.where(valid, scores, torch.nan)
-    return ladder_ranking_loss(
+    ranked = ladder_ranking_loss(
         scores[:, 0],
         scores[:, 1:],
         margin_step=config.ladder_margin_step,
         margin_total=config.ladder_margin_total,
     )
+    if not config.margin_weight:
+        return ranked, nothing
+    margins = cache.ladder_margins[places].to(device)
+    return ranked, margin_distillation_loss(scores, margins, cache.tuple_margins.to(device))
 
 
 def _choose(

@@ -67,12 +67,13 @@ EMBEDDED_STAGE1 = Stage1Config(
     max_validation_rows=60,
 )
 EMBEDDED_STAGE2 = Stage2Config(
-    num_steps=3000,
+    num_steps=1200,
     learning_rate=5e-4,
-    model_dim=192,
-    num_layers=2,
-    num_heads=6,
-    ffn_dim=768,
+    model_dim=96,
+    num_layers=1,
+    num_heads=4,
+    ffn_dim=192,
+    margin_weight=0.5,
     visual_prompts=("own", "negative", "none"),
     validate_every=100,
 )
