@@ -111,7 +111,8 @@ class ScoreNode(io.ComfyNode):
         find_prompt: list[bool] | None = None,
     ) -> io.NodeOutput:
         texts = [clean_weights(text or "") for text in prompt or [""]]
-        if not any(texts) and (find_prompt is None or find_prompt[0]):
+        is_searched = not any(texts) and (find_prompt is None or find_prompt[0])
+        if is_searched:
             found = search_prompt(cls.hidden, (positive or [None])[0], "images")
             if found.link is not None:
                 return ask_again(
@@ -127,7 +128,7 @@ class ScoreNode(io.ComfyNode):
         table = ScoreTable.from_scores(
             scores, asked, critic=managed.source, critic_fingerprint=managed.fingerprint
         )
-        text = describe_scores(table)
+        text = describe_scores(table, is_prompt_found=is_searched)
         shown = {"images": save_strip(singles, table), "eliq_scores": table.to_json()}
         return io.NodeOutput(
             images,

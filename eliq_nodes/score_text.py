@@ -18,11 +18,14 @@ _MOST_CHARS = 120
 _SAID_ELSEWHERE = frozenset({"no_prompt"})
 
 
-def describe_scores(table: ScoreTable) -> str:
+def describe_scores(table: ScoreTable, *, is_prompt_found: bool = False) -> str:
     """What the node shows: a line of means for several images, then a line an image.
 
     Flags of an image follow its scores; an image without scores says why. The prompt comes last,
     and so does the critic unless it is the embedded one.
+
+    Args:
+        is_prompt_found: the prompt was not given, but found in the graph: the user may check it.
     """
     total = len(table)
     if not total:
@@ -38,7 +41,8 @@ def describe_scores(table: ScoreTable) -> str:
     prompts = dict.fromkeys(table.prompts)
     if len(prompts) == 1:
         (prompt,) = prompts
-        lines.append(f"prompt: {_short(prompt)}" if prompt else "no prompt: no alignment")
+        origin = "prompt found in the graph" if is_prompt_found else "prompt"
+        lines.append(f"{origin}: {_short(prompt)}" if prompt else "no prompt: no alignment")
     else:
         lines.append(f"{len(prompts)} prompts")
     if table.critic != "embedded":

@@ -15,6 +15,8 @@ NAN = math.nan
 def test_one_image():
     table = ScoreTable((0.7351,), (0.5,), ("a fox",), critic="embedded")
     assert describe_scores(table) == "visual quality 0.735, alignment 0.500\nprompt: a fox"
+    found = describe_scores(table, is_prompt_found=True)
+    assert found.endswith("\nprompt found in the graph: a fox")
 
 
 def test_without_a_prompt_alignment_is_not_mentioned_as_a_number():
