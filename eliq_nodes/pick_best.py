@@ -121,6 +121,9 @@ class PickBestNode(io.ComfyNode):
             alignment=scores.alignment,
             wanted=k,
         )
+        if not positions:  # an empty batch breaks the nodes behind it; a blocked output skips them
+            nothing = ExecutionBlocker(None)
+            return io.NodeOutput(*[nothing] * 5, ui=show_text(cls, text))
         return io.NodeOutput(
             take_images(images, positions, num_items=total),
             _picked(take_latents, latent, "latent", positions, total),

@@ -34,7 +34,7 @@ class UsedSeedNode(io.ComfyNode):
             ],
             outputs=[
                 io.Latent.Output("latent", tooltip="The same latent."),
-                io.Int.Output("used_seed", tooltip="The seed it was made with."),
+                io.Int.Output("used_seed", tooltip="The seed it was made with; -1: not known."),
                 io.Int.Output("attempts", tooltip="How many seeds were begun."),
                 io.Boolean.Output("passed", tooltip="Whether the picture passed on its way."),
                 io.String.Output("summary", tooltip="The tries in words, one a line."),
@@ -45,10 +45,12 @@ class UsedSeedNode(io.ComfyNode):
     def execute(cls, latent: dict[str, Any], watch: SamplingWatch) -> io.NodeOutput:
         report = watch.report_of(latent["samples"])
         if report is None:
-            raise ValueError(
-                "latent: expected what a sampler put out that runs the model of this ELIQ Early "
-                "Abort, found another: link the sampler's output directly"
+            # No error: the sampling is done, and a cache that dropped its report loses no picture.
+            summary = (
+                "no report of this latent: link the output of the sampler that runs the model of "
+                "this ELIQ Early Abort directly, or queue again with another seed"
             )
+            return io.NodeOutput(latent, -1, 0, False, summary, ui=show_text(cls, summary))
         lines = [f"try {one.number + 1}: {one.describe()}" for one in report.tries]
         summary = "\n".join([*lines, f"seed {report.seed}: {report.note}"])
         seed = -1 if report.seed is None else report.seed

@@ -9,7 +9,8 @@ them, and then the same stages 1 and 2, calibration and export as any critic
 (`training.train_critic`). Every step goes on where it was after a kill.
 
 Hardware: two CPU cores with bfloat16, 6 GB of memory, 3 GB of disk. Time: about two hours.
-Expect: the figures in eliq/embedded/README.md. Needs Debian's fonts-noto-color-emoji.
+Expect: the figures of the newest run in training/LOG.md; the critic in eliq/embedded/ is of an
+earlier recipe (commit 52adc7f). Needs Debian's fonts-noto-color-emoji.
 """
 
 from __future__ import annotations
