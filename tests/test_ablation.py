@@ -22,6 +22,7 @@ from training.dataset import read_supervision
 from training.evaluation.smoke_set import write_smoke_set
 from training.ranking import ranking_losses
 from training.stage1_batches import HIGH, LOW, make_batch
+from training.stage2_config import Stage2Config
 
 
 @pytest.fixture(scope="module")
@@ -153,8 +154,9 @@ def test_variants_share_their_stage_1():
     assert len(backbones) == 11, "full, two families, six aspects, no ladders, untuned"
     full = variants[0].backbone
     for variant in choose(["representation", "qqt"]):
-        assert variant.backbone == full and not variant.untrained
-    untrained = {v.name: v.untrained for v in variants if v.untrained}
+        assert variant.backbone == full and not variant.untrained(Stage2Config())
+    untrained = {v.name: v.untrained(Stage2Config()) for v in variants}
+    untrained = {name: found for name, found in untrained.items() if found}
     assert untrained == {
         "aspects/technical": ("alignment",),
         "aspects/aesthetic": ("alignment",),
@@ -162,6 +164,8 @@ def test_variants_share_their_stage_1():
         "aspects/technical_aesthetic": ("alignment",),
         "losses/no_alignment_loss": ("alignment",),
     }
+    ali = next(variant for variant in variants if variant.name == "aspects/alignment")
+    assert not ali.untrained(Stage2Config(margin_weight=0.5)), "margins move s_vis too"
     assert [v.name for v in choose(["qqt/mlp"])] == ["full", "qqt/mlp"]
     with pytest.raises(ConfigError, match="qtt"):
         choose(["qtt"])

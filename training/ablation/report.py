@@ -40,7 +40,9 @@ def summary(runner: Runner, variants: Sequence[Variant], seeds: Sequence[int]) -
     found = {v.name: list(runner.results(v, seeds)) for v in variants}
     full = found[FULL.name]
     measured = {
-        v.name: _measured(v, found[v.name], full, bootstrap) for v in variants if found[v.name]
+        v.name: _measured(v, v.untrained(config.stage2), found[v.name], full, bootstrap)
+        for v in variants
+        if found[v.name]
     }
     sides = runner.sides
     report: dict[str, Any] = {
@@ -109,12 +111,16 @@ def markdown(report: Mapping[str, Any]) -> str:
 
 
 def _measured(
-    variant: Variant, results: list[dict], full: list[dict], bootstrap: Bootstrap
+    variant: Variant,
+    untrained: Sequence[str],
+    results: list[dict],
+    full: list[dict],
+    bootstrap: Bootstrap,
 ) -> dict[str, Any]:
     row: dict[str, Any] = {
         "name": variant.name,
         "label": variant.label,
-        "untrained": list(variant.untrained),
+        "untrained": list(untrained),
         "num_negatives": results[0]["num_negatives"],
         "seeds": [result["seed"] for result in results],
         "best_steps": [[r["stage1"].get("best_step"), r["stage2"]["best_step"]] for r in results],

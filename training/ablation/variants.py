@@ -66,12 +66,13 @@ class Variant:
         facts = [self.stage1.to_json(), dict(self.stage1_settings)]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
-    @property
-    def untrained(self) -> tuple[str, ...]:
-        """Of "visual" and "alignment" the scores that no loss of stage 2 ever moves."""
+    def untrained(self, stage2: Stage2Config) -> tuple[str, ...]:
+        """Of "visual" and "alignment" the scores that no loss of stage 2 ever moves, where
+        `stage2` is the config that the variant changes."""
+        config = replace(stage2, **self.stage2_settings)
         aspects = set(self.stage2.aspects)
-        has_ladders = self.stage2.keep_ladders and self.stage2_settings.get("ladder_weight", 1)
-        visual = aspects & {"technical", "aesthetic"} or has_ladders
+        by_ladders = self.stage2.keep_ladders and config.ladder_weight
+        visual = aspects & {"technical", "aesthetic"} or by_ladders or config.margin_weight
         found = [] if visual else ["visual"]
         return tuple(found if "alignment" in aspects else [*found, "alignment"])
 
@@ -176,6 +177,11 @@ SETS: dict[str, AblationSet] = {
                 "no ladders at all (the paper)",
                 stage1_settings=_NO_LADDERS,
                 stage2_settings=_NO_LADDERS,
+            ),
+            Variant(
+                "losses/margins",
+                "s_vis held to the margins",
+                stage2_settings={"margin_weight": 0.5},
             ),
         ),
     ),
