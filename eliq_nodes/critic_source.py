@@ -13,7 +13,8 @@ from pathlib import Path
 
 from ..eliq.checkpoint.config import read_config
 from ..eliq.checkpoint.location import is_hub_id
-from .hub_files import CRITIC, QWEN_VL, address, download, find_cached
+from .hub_files import address, download, find_cached
+from .model_kinds import CRITIC, QWEN_VL, check_kind
 
 __all__ = [
     "EMBEDDED",
@@ -105,7 +106,7 @@ def locate(
     if folder is None:
         folder = _of_hub(hub_id, kind, None, roots, fetch)
         name = f"{hub_id}@{folder.name}"
-    _check_mode(folder, kind)
+    check_kind(folder, kind, name)
     backbone_folder = _backbone(folder, roots, fetch) if kind == CRITIC else None
     return CriticSource(name, folder, kind == QWEN_VL, backbone_folder)
 
@@ -132,16 +133,6 @@ def _of_hub(
         f"none: switch 'download' on and queue again, or fetch {address(hub_id, revision)} with "
         f"`{by_hand}`"
     )
-
-
-def _check_mode(folder: Path, kind: str) -> None:
-    """Say which mode a folder is for, before its loader says what it lacks."""
-    text = (folder / "config.json").read_text(encoding="utf-8", errors="replace")
-    is_critic = '"eliq-critic"' in text
-    if is_critic and kind == QWEN_VL:
-        raise ValueError(f"mode: {folder.name} is a trained critic: set mode to 'trained'")
-    if not is_critic and kind == CRITIC and '"vision_config"' in text:
-        raise ValueError(f"mode: {folder.name} is a bare model: set mode to 'zero-shot'")
 
 
 def _backbone(folder: Path, roots: list[Path], fetch: Fetch | None) -> Path | None:

@@ -9,25 +9,16 @@ from __future__ import annotations
 
 import fnmatch
 import inspect
-import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..eliq.checkpoint.config import read_config
-from ..eliq.checkpoint.location import BACKBONE_FILES
 from ..eliq.errors import CheckpointError, EliqError
-from ..eliq.hub import check_is_qwen_vl
+from .model_kinds import FILES, check_kind, is_whole
 
-__all__ = ["CRITIC", "QWEN_VL", "address", "download", "find_cached"]
+__all__ = ["address", "download", "find_cached"]
 
-CRITIC = "critic"
-QWEN_VL = "Qwen-VL model"
-_FILES = {
-    CRITIC: ("config.json", "tokenizer.json", "README.md", "model*.safetensors"),
-    QWEN_VL: BACKBONE_FILES,
-}
 _POLL_S = 0.25
 
 
@@ -46,7 +37,7 @@ def find_cached(
     """The folder of a model that was downloaded whole, or None; no network.
 
     Args:
-        kind: `CRITIC` or `QWEN_VL`.
+        kind: `CRITIC` or `QWEN_VL` of model_kinds.
         cache_dir: None = the hub's own cache.
         revision: commit, branch or tag; None = the branch "main".
     """
@@ -58,7 +49,7 @@ def find_cached(
     if not isinstance(config, str):
         return None
     folder = Path(config).parent
-    return folder if _is_whole(folder, kind) else None
+    return folder if is_whole(folder, kind) else None
 
 
 def download(
@@ -98,19 +89,19 @@ def download(
         sizes = {
             file.rfilename: file.size or 0
             for file in found.siblings or ()
-            if any(fnmatch.fnmatchcase(file.rfilename, pattern) for pattern in _FILES[kind])
+            if any(fnmatch.fnmatchcase(file.rfilename, pattern) for pattern in FILES[kind])
         }
         if "config.json" not in sizes:
             raise CheckpointError(f"expected a {kind} in {hub_id}, found no config.json there")
         job = _Job(hub_id, found.sha, cache_dir, endpoint)
         config = job.run({"config.json": sizes.pop("config.json")}, on_progress)
-        _check_kind(config.parent, kind)
+        check_kind(config.parent, kind, hub_id)
         job.run(sizes, on_progress)
     except EliqError:
         raise
     except Exception as error:  # the library's classes differ between its versions
         raise CheckpointError(_reason(hub_id, error)) from error
-    if not _is_whole(config.parent, kind):
+    if not is_whole(config.parent, kind):
         raise CheckpointError(f"{hub_id} lacks weights in safetensors: it cannot be loaded")
     if revision is None or revision != found.sha:
         # As the library does for whole snapshots: the branch is found again without a network.
@@ -189,33 +180,6 @@ def _bar_that_stops(stop: threading.Event) -> type:
             return super().update(n)
 
     return Bar
-
-
-def _check_kind(folder: Path, kind: str) -> None:
-    if kind == CRITIC:
-        read_config(folder)
-    else:
-        check_is_qwen_vl(folder)
-
-
-def _is_whole(folder: Path, kind: str) -> bool:
-    """Whether every file that loading will ask for is there."""
-    if kind == CRITIC:
-        try:
-            names = ["tokenizer.json", *read_config(folder).weight_files]
-        except CheckpointError:
-            return True  # whole enough to be loaded, and refused with its own message
-    else:
-        names = ["tokenizer.json", *_shards(folder)]
-    return all((folder / name).is_file() for name in names)
-
-
-def _shards(folder: Path) -> list[str]:
-    try:
-        index = json.loads((folder / "model.safetensors.index.json").read_text(encoding="utf-8"))
-        return sorted(set(index["weight_map"].values()))
-    except (OSError, ValueError, KeyError, AttributeError):
-        return ["model.safetensors"]
 
 
 def _reason(hub_id: str, error: Exception) -> str:

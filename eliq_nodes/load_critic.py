@@ -12,6 +12,7 @@ from .critic import ManagedCritic, load_managed
 from .critic_files import list_folders, roots
 from .critic_source import EMBEDDED, MODES, find_folder, locate
 from .node_text import TEXT_HIDDEN, show_text
+from .score_text import short_name
 
 __all__ = ["LoadCriticNode"]
 
@@ -136,4 +137,4 @@ class _Fetch:
 def _describe(managed: ManagedCritic) -> str:
     facts = managed.info()
     size = managed.patcher.model_size() / 1e6
-    return f"{managed.source}\n{facts['kind']}, {size:,.0f} MB, {facts['dtype']}"
+    return f"{short_name(managed.source)}\n{facts['kind']}, {size:,.0f} MB, {facts['dtype']}"

@@ -6,14 +6,16 @@ Shapes: B images in all, of one or several batches.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from .score_table import ScoreTable
 
-__all__ = ["describe_scores", "spread_prompts"]
+__all__ = ["describe_scores", "short_name", "spread_prompts"]
 
 _MOST_LINES = 32
 _MOST_CHARS = 120
+_COMMIT = re.compile(r"@([0-9a-f]{8})[0-9a-f]{32}$")
 # Said by the missing score itself, or by the line that names the prompt.
 _SAID_ELSEWHERE = frozenset({"no_prompt"})
 
@@ -46,7 +48,7 @@ def describe_scores(table: ScoreTable, *, is_prompt_found: bool = False) -> str:
     else:
         lines.append(f"{len(prompts)} prompts")
     if table.critic != "embedded":
-        lines.append(f"critic: {_short(table.critic)}")
+        lines.append(f"critic: {short_name(table.critic)}")
     return "\n".join(lines)
 
 
@@ -97,6 +99,11 @@ def _mean(column: Sequence[float]) -> str:
 
 def _number(score: float) -> str:
     return "none" if math.isnan(score) else f"{score:.3f}"
+
+
+def short_name(critic: str) -> str:
+    """The name of a critic with its commit, if it has one, cut to eight digits."""
+    return _short(_COMMIT.sub(r"@\1", critic))
 
 
 def _short(text: str) -> str:

@@ -8,6 +8,7 @@ from tests.comfy_pack import pack_module
 from tests.fake_hub import COMMIT, FakeHub
 
 hub_files = pack_module("hub_files")
+kinds = pack_module("model_kinds")
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def hub(tiny_checkpoint_dir, tmp_path, monkeypatch):
         yield hub
 
 
-def fetch(hub, tmp_path, hub_id="tiny/critic", kind=hub_files.CRITIC, report=lambda *_: None):
+def fetch(hub, tmp_path, hub_id="tiny/critic", kind=kinds.CRITIC, report=lambda *_: None):
     return hub_files.download(
         hub_id, kind, cache_dir=tmp_path / "cache", on_progress=report, endpoint=hub.endpoint
     )
@@ -38,7 +39,7 @@ def fetch(hub, tmp_path, hub_id="tiny/critic", kind=hub_files.CRITIC, report=lam
 
 def test_a_critic_is_fetched_whole_with_progress_and_found_again(hub, tmp_path):
     cache, seen = tmp_path / "cache", []
-    assert hub_files.find_cached("tiny/critic", hub_files.CRITIC, cache_dir=cache) is None
+    assert hub_files.find_cached("tiny/critic", kinds.CRITIC, cache_dir=cache) is None
     folder = fetch(hub, tmp_path, report=lambda done, total: seen.append((done, total)))
     assert folder.name == COMMIT and cache in folder.parents
     assert not (folder / "pytorch_model.bin").exists()
@@ -47,7 +48,7 @@ def test_a_critic_is_fetched_whole_with_progress_and_found_again(hub, tmp_path):
         f"/tiny/critic/resolve/{COMMIT}/model.safetensors"
     )
     asked = len(hub.asked)
-    assert hub_files.find_cached("tiny/critic", hub_files.CRITIC, cache_dir=cache) == folder
+    assert hub_files.find_cached("tiny/critic", kinds.CRITIC, cache_dir=cache) == folder
     assert len(hub.asked) == asked, "looking for a model asks no network"
 
     from eliq import Scorer
@@ -56,7 +57,7 @@ def test_a_critic_is_fetched_whole_with_progress_and_found_again(hub, tmp_path):
 
 
 def test_a_model_of_another_kind_is_refused_before_its_weights(hub, tmp_path):
-    for kind in (hub_files.CRITIC, hub_files.QWEN_VL):
+    for kind in (kinds.CRITIC, kinds.QWEN_VL):
         with pytest.raises(hub_files.EliqError):
             fetch(hub, tmp_path, "tiny/other", kind)
     assert not any("model.safetensors" in path for path in hub.asked)
@@ -75,7 +76,7 @@ def test_what_the_report_raises_stops_the_download_and_the_next_one_goes_on(hub,
         fetch(hub, tmp_path, report=report)
     hub.pause.clear()
     cache = tmp_path / "cache"
-    assert hub_files.find_cached("tiny/critic", hub_files.CRITIC, cache_dir=cache) is None
+    assert hub_files.find_cached("tiny/critic", kinds.CRITIC, cache_dir=cache) is None
     assert fetch(hub, tmp_path).name == COMMIT
 
 
@@ -101,4 +102,4 @@ def test_a_half_fetched_model_is_not_there(hub, tmp_path):
     folder = fetch(hub, tmp_path)
     (folder / "model.safetensors").unlink()
     cache = tmp_path / "cache"
-    assert hub_files.find_cached("tiny/critic", hub_files.CRITIC, cache_dir=cache) is None
+    assert hub_files.find_cached("tiny/critic", kinds.CRITIC, cache_dir=cache) is None

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from eliq_nodes.score_table import ScoreTable
-from eliq_nodes.score_text import describe_scores, spread_prompts
+from eliq_nodes.score_text import describe_scores, short_name, spread_prompts
 
 NAN = math.nan
 
@@ -47,6 +47,11 @@ def test_a_long_prompt_is_one_short_line_and_a_large_batch_is_cut():
     table = ScoreTable((0.5,) * 100, (0.5,) * 100, ("word\n" * 500,) * 100, critic="embedded")
     lines = describe_scores(table).splitlines()
     assert lines[-2] == "and 68 more" and len(lines[-1]) < 140 and lines[-1].endswith("\u2026")
+
+
+def test_a_commit_is_cut_and_another_name_is_not():
+    assert short_name(f"owner/name@{'ab12' * 10}") == "owner/name@ab12ab12"
+    assert short_name("my critic@home") == "my critic@home"
 
 
 def test_nothing_scored_at_all():
