@@ -12,7 +12,7 @@ seen. Variants that share their stage 1 share its backbone and embeddings. Stopp
 same command goes on; more seeds, sets or benchmarks may be added later.
 
 Hardware: that of `training.train_critic`. Time: eleven times stage 1 and the embedding of the
-whole set, a seed; then seconds to minutes a variant for stage 2. --smoke: well under a minute of
+whole set, a seed; then seconds to minutes a variant for stage 2. --smoke: about half a minute of
 one core. Disk: every stage keeps its last checkpoints.
 Expect: OUT/report.md, results.json and ablations.png, and a JSON object on stdout with the order of
 each set's variants. A few hundred test rows tell differences of some hundredths at best; the report
@@ -41,7 +41,8 @@ from .ablation.run import Runner
 from .backbones import load_backbone
 from .dataset import read_supervision
 from .evaluate import evaluate
-from .evaluation import READERS, EvaluationConfig, Interrupted
+from .evaluation import READERS, EvaluationConfig, Interrupted, RatedSet
+from .fingerprints import module_sha256
 from .pipeline import Stopped
 from .placement import Placement
 from .smoke_pictures import write_smoke_pictures
@@ -100,7 +101,11 @@ def _run(options: argparse.Namespace, stop: StopRequest, temporary: Path) -> dic
     )
     if options.smoke:
         given1, given2 = _SMOKE_STAGE1 | given1, _SMOKE_STAGE2 | given2
-    stage1, stage2 = stage_configs(_size(load), given1, given2, smoke=options.smoke)
+    backbone = load()
+    number = sum(parameter.numel() for parameter in backbone.parameters())
+    backbone_sha256 = module_sha256(backbone)
+    del backbone
+    stage1, stage2 = stage_configs(number, given1, given2, smoke=options.smoke)
     config = AblationConfig(
         name, stage1, stage2, test_share=options.test_share, split_seed=options.split_seed
     )
@@ -109,6 +114,7 @@ def _run(options: argparse.Namespace, stop: StopRequest, temporary: Path) -> dic
         config,
         out,
         load=load,
+        backbone_sha256=backbone_sha256,
         placement=placement,
         stop=stop,
         progress=not options.quiet,
@@ -123,10 +129,11 @@ def _run(options: argparse.Namespace, stop: StopRequest, temporary: Path) -> dic
         "order": {name: one["order"] for name, one in report["sets"].items()},
     }
     if sets:
+        fewer = {"num_resamples": 50, "num_splits": 3} if options.smoke else {}
         result["evaluation"] = evaluate(
             sets,
             variant_raters(runner, choose(), 0),
-            EvaluationConfig(shuffle_images=0),
+            EvaluationConfig(shuffle_images=0, **fewer),
             out / "evaluation",
             stop=stop,
             progress=not options.quiet,
@@ -134,11 +141,7 @@ def _run(options: argparse.Namespace, stop: StopRequest, temporary: Path) -> dic
     return result
 
 
-def _size(load: partial) -> int:
-    return sum(parameter.numel() for parameter in load().parameters())
-
-
-def _read(text: str):
+def _read(text: str) -> RatedSet:
     name, found, path = text.partition("=")
     if not found or name not in READERS:
         raise ConfigError(

@@ -82,7 +82,7 @@ class Runner:
 
     Args:
         load: gives the backbone that every variant starts from, anew each time.
-        facts: of the backbone, kept in ablation.json.
+        backbone_sha256: its weights' (`module_sha256`), which must not change.
 
     Raises:
         TrainingError: `out` holds another comparison.
@@ -95,6 +95,7 @@ class Runner:
         out: Path,
         *,
         load: Callable[[], Backbone],
+        backbone_sha256: str,
         placement: Placement | None = None,
         storage_dtype: torch.dtype | None = torch.bfloat16,
         stop: StopRequest | None = None,
@@ -104,6 +105,7 @@ class Runner:
         self.load, self.placement = load, placement or Placement()
         self.storage_dtype, self.stop, self.progress = storage_dtype, stop, progress
         self._cache: tuple[Path, EmbeddingCache, dict[str, Any]] | None = None
+        self._backbone_sha256 = backbone_sha256
         self._claim()
 
     def result_path(self, variant: Variant, seed: int) -> Path:
@@ -224,7 +226,6 @@ class Runner:
 
     def _claim(self) -> None:
         """Says in the folder what is compared, or checks that it is the same."""
-        self._backbone_sha256 = module_sha256(self.load())
         path = self.out / "ablation.json"
         found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
         free = ("num_resamples", "confidence")  # of the report alone
