@@ -1,7 +1,6 @@
 """One call of the scorer: images and prompts to rows, a bounded amount at a time.
 
-Shapes: B images of a batch, N of the whole call; 7 columns: the two scores, the two raw scores,
-P(high) of the three aspects.
+Shapes: B images of a batch, N of the whole call; 7 columns as in `judge`.
 """
 
 from __future__ import annotations
@@ -13,22 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..backbone import Backbone
-from ..calibration import Calibration
 from ..errors import EliqError, ImageError
-from ..head import ScoringHead
 from ..images import LoadedImage, check_source, describe_source, load_images
-from ..instructions import ASPECTS
-from ..patches import target_size
 from ..prompts import CleanPrompt, clean_prompt, match_prompts
-from ..scores import Scores
+from ..scores import ASPECT_NAMES, Scores
 from .batches import BatchItem, plan_batches, run_bisecting
+from .judge import ALIGNMENT_COLUMNS, NUM_COLUMNS, Judge
 
 __all__ = ["ScoringRun"]
 
 _WINDOW_PX = 32_000_000  # decoded at once: 96 MB of 8-bit RGB, 384 MB of float32
 _STREAM_IMAGES = 64  # in a part of a stream, however small they are
-_ALIGNMENT_COLUMNS = [1, 3, 6]  # score, raw score, aspect
 _NOT_OF_THE_IMAGE = ("out_of_memory", "nonfinite_score")
 
 
@@ -37,21 +31,19 @@ class ScoringRun:
     """What one call of `Scorer.score` works with.
 
     Attributes:
-        head: None = the low/high margins are the raw scores.
+        judge: the model that answers.
         max_batch_px: pixels after resizing that go through the model at once.
         is_raising: raise at the first image that cannot be scored.
     """
 
-    backbone: Backbone
-    head: ScoringHead | None
-    calibration: dict[str, Calibration]
+    judge: Judge
     max_batch_px: int
     is_raising: bool = False
 
     def score(self, images: Any, prompts: Any, *, progress: bool) -> Scores:
         """Rows in the order of the input; see `Scorer.score`."""
         parts = self._parts(*_checked(images, prompts), _WINDOW_PX, None, progress)
-        return Scores.concatenate(list(parts)).to(self.backbone.device)
+        return Scores.concatenate(list(parts)).to(self.judge.device)
 
     def stream(self, images: Any, prompts: Any) -> Iterator[Scores]:
         """The same rows in parts; see `Scorer.stream`."""
@@ -86,10 +78,11 @@ class ScoringRun:
 
         def run(part: list[BatchItem]) -> Tensor:
             rows = [item.position for item in part]
-            return self._columns([window[r].stored for r in rows], [prompts[r].text for r in rows])
+            stored, texts = [window[r].stored for r in rows], [prompts[r].text for r in rows]
+            return self.judge.columns(stored, texts)
 
-        columns = torch.full((7, len(window)), torch.nan, device=self.backbone.device)
-        max_tokens = max(self.max_batch_px // self.backbone.patches.factor_px**2, 1)
+        columns = torch.full((NUM_COLUMNS, len(window)), torch.nan, device=self.judge.device)
+        max_tokens = max(self.max_batch_px // self.judge.px_per_token, 1)
         for batch in plan_batches(
             items, max_batch_px=self.max_batch_px, max_batch_prompt_tokens=max_tokens
         ):
@@ -99,27 +92,27 @@ class ScoringRun:
             for item in too_large:
                 errors[item.position] = (
                     f"{item.width} x {item.height} px after resizing do not fit into the memory "
-                    f"of {self.backbone.device} even alone: use a smaller critic or dtype bfloat16"
+                    f"of {self.judge.device} even alone: use a smaller critic or dtype bfloat16"
                 )
                 error_classes[item.position] = "out_of_memory"
             bar.update(len(batch))
 
-        finite = columns.isfinite().all(dim=0).tolist()
+        finite = columns[list(self.judge.answers)].isfinite().all(dim=0).tolist()
         for item in items:
             if not finite[item.position] and errors[item.position] is None:
                 columns[:, item.position] = torch.nan
                 errors[item.position] = (
-                    f"the critic gave no finite answer in {self.backbone.dtype}: load it with "
+                    f"the critic gave no finite answer in {self.judge.dtype}: load it with "
                     "dtype='bfloat16' or 'float32'"
                 )
                 error_classes[item.position] = "nonfinite_score"
         no_prompt = torch.tensor([not prompt.text for prompt in prompts], device=columns.device)
-        columns[_ALIGNMENT_COLUMNS] = columns[_ALIGNMENT_COLUMNS].masked_fill(no_prompt, torch.nan)
+        columns[ALIGNMENT_COLUMNS] = columns[ALIGNMENT_COLUMNS].masked_fill(no_prompt, torch.nan)
         visual_quality, alignment, raw_visual, raw_alignment, *aspects = columns.unbind(0)
         return Scores(
             visual_quality=visual_quality,
             alignment=alignment,
-            aspects=dict(zip(ASPECTS, aspects, strict=True)),
+            aspects=dict(zip(ASPECT_NAMES, aspects, strict=True)),
             raw={"visual_quality": raw_visual, "alignment": raw_alignment},
             flags=[
                 [*image.flags, *self._prompt_flags(prompt)]
@@ -133,41 +126,15 @@ class ScoringRun:
         items = []
         for row, (image, prompt) in enumerate(zip(window, prompts, strict=True)):
             if image.stored is not None:
-                height, width = image.stored.shape[1:]
-                size = target_size(height, width, self.backbone.patches)
-                # A token is at least a byte: a bound without tokenising.
-                num_tokens = min(len(prompt.text.encode()), self.backbone.max_prompt_tokens)
-                items.append(BatchItem(row, *size, num_tokens))
+                size = self.judge.size_px(*image.stored.shape[1:])
+                items.append(BatchItem(row, *size, self.judge.num_prompt_tokens(prompt.text)))
         return items
 
     def _prompt_flags(self, prompt: CleanPrompt) -> list[str]:
         flags = list(prompt.flags)
-        if "prompt_truncated" not in flags and self.backbone.prompt_is_truncated(prompt.text):
+        if "prompt_truncated" not in flags and self.judge.prompt_is_truncated(prompt.text):
             flags.append("prompt_truncated")
-        return flags
-
-    @torch.inference_mode()
-    def _columns(self, images: list[Tensor], texts: list[str]) -> Tensor:
-        """One batch: float32 [7,B]."""
-        # A caller's autocast would run the head in half precision, and make scores depend on it.
-        with torch.autocast(self.backbone.device.type, enabled=False):
-            found = self.backbone.embed(images, texts)
-            margins = found.margins.float()  # [B,3]
-            if self.head is None:
-                raw_visual, raw_alignment = margins[:, :2].mean(dim=1), margins[:, 2]
-            else:
-                raw_visual, raw_alignment = self.head(
-                    found.technical, found.aesthetic, found.alignment
-                )
-            return torch.stack(
-                [
-                    self.calibration["visual_quality"](raw_visual),
-                    self.calibration["alignment"](raw_alignment),
-                    raw_visual,
-                    raw_alignment,
-                    *torch.sigmoid(margins).unbind(1),
-                ]
-            )
+        return [*flags, *self.judge.flags]
 
 
 def _num_images(source: Any) -> int:

@@ -32,6 +32,7 @@ from ..head import ScoringHead
 from ..hub import check_is_qwen_vl
 from ..scores import SCORE_NAMES, Scores
 from .devices import choose_device, choose_dtype, default_batch_px
+from .judge import CriticJudge
 from .run import ScoringRun
 
 if TYPE_CHECKING:
@@ -283,9 +284,7 @@ class Scorer:
         if on_error not in ("flag", "raise"):
             raise ConfigError(f"on_error: expected 'flag' or 'raise', found {on_error!r}")
         return ScoringRun(
-            self.backbone,
-            self.head,
-            self.calibration,
+            CriticJudge(self.backbone, self.head, self.calibration),
             _checked_budget(max_batch_px) or self.max_batch_px,
             is_raising=on_error == "raise",
         )
