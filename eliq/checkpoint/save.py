@@ -1,21 +1,18 @@
-"""Save a critic: written and synced beside its place, then renamed into it."""
+"""Save a critic."""
 
 from __future__ import annotations
 
 import json
 import os
-import secrets
-import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from .. import __version__
-from ..errors import CheckpointError
-from .config import CARD_NAME, CONFIG_NAME, FORMAT, TOKENIZER_NAME, CheckpointConfig
+from .config import CARD_NAME, FORMAT, TOKENIZER_NAME, CheckpointConfig
 from .critic import Checkpoint
-from .safetensors_checks import read_json
+from .place import CheckpointPlace, write_config
 from .tensors import collect, write_shards
 
 __all__ = ["save_checkpoint"]
@@ -47,8 +44,7 @@ def save_checkpoint(
     Raises:
         CheckpointError: ``directory`` exists and is no checkpoint, or the weights are not finite.
     """
-    target = Path(directory).expanduser().absolute()
-    is_replacing = _is_replaceable(target)
+    place = CheckpointPlace.at(directory, format=FORMAT)
     hub = checkpoint.hub
     tensors = collect(
         None if hub else checkpoint.backbone,
@@ -56,83 +52,16 @@ def save_checkpoint(
         hub.adapter if hub else None,
         storage_dtype=storage_dtype,
     )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.parent / f".{target.name}.{secrets.token_hex(4)}.partial"
-    partial.mkdir()
-    try:
+
+    def write(partial: Path) -> None:
         names = write_shards(partial, tensors, max_bytes=max_shard_bytes)
         config = _config_of(checkpoint, names)
-        text = json.dumps(config.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        (partial / CONFIG_NAME).write_text(text, encoding="utf-8")
-        for name in names:  # safetensors writes for the owner alone; a shared model is for all
-            (partial / name).chmod((partial / CONFIG_NAME).stat().st_mode)
+        write_config(partial, config.to_json(), weight_files=names)
         checkpoint.backbone.tokenizer.save(str(partial / TOKENIZER_NAME))
         (partial / CARD_NAME).write_text(card or _short_card(config), encoding="utf-8")
-        if is_replacing:
-            _keep_others(target, partial)
-        for path in (*partial.rglob("*"), partial):
-            _sync(path)
-        if is_replacing:
-            old = partial.with_suffix(".old")
-            target.rename(old)
-            try:
-                partial.rename(target)
-            except OSError:
-                old.rename(target)
-                raise
-            shutil.rmtree(old)
-        else:
-            partial.rename(target)
-        _sync(target.parent)
-    except OSError as error:
-        raise CheckpointError(
-            f"expected to write a checkpoint to {target}, found {error.strerror or 'a failure'}: "
-            "free space or choose another directory"
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return target
 
-
-def _is_replaceable(target: Path) -> bool:
-    """Whether ``target`` is a checkpoint to replace; False when it does not exist or is empty."""
-    if not target.exists() and not target.is_symlink():
-        return False
-    if target.is_dir() and not target.is_symlink():
-        if not any(target.iterdir()):
-            target.rmdir()
-            return False
-        try:
-            if read_json(target / CONFIG_NAME).get("format") == FORMAT:
-                return True
-        except CheckpointError:
-            pass  # said below, for the directory as a whole
-    raise CheckpointError(
-        f"expected {target} to be new, empty or a checkpoint of eliq, found something else: "
-        "choose another directory"
-    )
-
-
-def _keep_others(old: Path, new: Path) -> None:
-    for path in old.iterdir():
-        ours = path.name in (CONFIG_NAME, TOKENIZER_NAME, CARD_NAME)
-        if ours or (path.name.startswith("model") and path.suffix == ".safetensors"):
-            continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.copytree(path, new / path.name, symlinks=True)
-        else:
-            shutil.copy2(path, new / path.name, follow_symlinks=False)
-
-
-def _sync(path: Path) -> None:
-    """fsync a file or directory (on Windows a directory cannot be opened, nor needs to be)."""
-    if path.is_symlink() or (path.is_dir() and os.name == "nt"):
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    place.fill(write)
+    return place.target
 
 
 def _config_of(checkpoint: Checkpoint, weight_files: tuple[str, ...]) -> CheckpointConfig:
