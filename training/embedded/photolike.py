@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from .sensor import add_sensor_noise
 
-__all__ = ["add_relief", "render_photolike"]
+__all__ = ["add_relief", "mean_colour", "render_photolike"]
 
 _NUM_SURFACES = 5
 _MEAN_COLOURS = {
@@ -46,6 +46,12 @@ _MEAN_COLOURS = {
     "purple": (115, 60, 150),
     "lavender": (180, 160, 215),
 }
+
+
+def mean_colour(image: np.ndarray) -> str:
+    """The name nearest to the mean colour of an image uint8 [H, W, 3]."""
+    mean = image.reshape(-1, 3).mean(0)
+    return min(_MEAN_COLOURS, key=lambda c: float(np.square(mean - _MEAN_COLOURS[c]).sum()))
 
 
 def _surface(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -190,8 +196,7 @@ def render_photolike(rng: np.random.Generator, size_px: int) -> tuple[np.ndarray
         picture.save(buffer, "JPEG", quality=int(rng.integers(85, 99)))
         picture = Image.open(buffer)
     image = np.array(picture.convert("RGB"))
-    mean = image.reshape(-1, 3).mean(0)
-    name = min(_MEAN_COLOURS, key=lambda c: float(np.square(mean - _MEAN_COLOURS[c]).sum()))
+    name = mean_colour(image)
     return image, f"{'black and white, ' if monochrome else ''}{words}, mostly {name}"
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from .photographs import Photographs
 from .render import render_positive
 from .scenes import FULL_DIFFICULTY
 
@@ -29,8 +30,17 @@ SIDES_PX = ((192, 0.2), (256, 0.4), (320, 0.25), (384, 0.15))
 FIRST_SEED = 6_000_000
 
 
-def render_positives(out: Path, count: int, *, first_seed: int = FIRST_SEED) -> Path:
-    """``count`` PNGs and ``prompts.jsonl`` in ``out``, positive k from seed ``first_seed + k``."""
+def render_positives(
+    out: Path,
+    count: int,
+    *,
+    first_seed: int = FIRST_SEED,
+    photographs: Photographs | None = None,
+) -> Path:
+    """``count`` PNGs and ``prompts.jsonl`` in ``out``, positive k from seed ``first_seed + k``.
+
+    With `photographs`, views of them are among the positives (`render_positive`).
+    """
     out.mkdir(parents=True, exist_ok=True)
     sides, shares = zip(*SIDES_PX, strict=True)
     lines = []
@@ -38,7 +48,9 @@ def render_positives(out: Path, count: int, *, first_seed: int = FIRST_SEED) -> 
         seed = first_seed + index
         side = int(np.random.default_rng((seed, 1)).choice(sides, p=shares))
         path = out / f"{seed}.png"
-        image, prompt, _ = render_positive(seed, replace(FULL_DIFFICULTY, size_px=side))
+        image, prompt, _ = render_positive(
+            seed, replace(FULL_DIFFICULTY, size_px=side), photographs=photographs
+        )
         if not path.exists():
             part = path.with_suffix(".part")
             Image.fromarray(image).save(part, format="PNG", compress_level=1)
@@ -56,8 +68,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/embedded/positives"))
     parser.add_argument("--count", type=int, default=1600)
     parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
+    parser.add_argument("--photographs", type=Path, help="folder of photographs to mix in")
     args = parser.parse_args(argv)
-    render_positives(args.out, args.count, first_seed=args.first_seed)
+    photographs = Photographs(args.photographs) if args.photographs else None
+    render_positives(args.out, args.count, first_seed=args.first_seed, photographs=photographs)
 
 
 if __name__ == "__main__":

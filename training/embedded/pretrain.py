@@ -33,22 +33,24 @@ from .attention import use_matmul_attention
 from .auxiliary import Auxiliary, batch_losses
 from .batches import BatchMaker, Level
 from .model import make_backbone, train_tokenizer
+from .photographs import Photographs
 from .scenes import FULL_DIFFICULTY, scene_renderer
 from .selection import select_alignment, select_ladders
 
 log = logging.getLogger("eliq")
 
 # Of the critic that is shipped.
-NUM_STEPS = 3400
-# (start, objects, backgrounds, groups, relations, share of ladder batches, px)
+NUM_STEPS = 5000
+# (start, objects, backgrounds, groups, relations, share of ladder batches, px, photographed)
 LEVELS = (
     Level(0.00, 25, 9, 1, False, 0.20),
-    Level(0.141, 60, 16, 2, True, 0.25),
-    Level(0.294, 110, 24, 2, True, 0.35),
+    Level(0.096, 60, 16, 2, True, 0.25),
+    Level(0.20, 110, 24, 2, True, 0.35),
     # Ladders are learnt first; prompts, which come late and at once, have most of the middle.
-    Level(0.4705, 110, 24, 2, True, 0.15),
-    Level(0.61, 165, 24, 2, True, 0.15),
-    Level(0.75, 165, 24, 2, True, 0.45, (128, 128, 160, 192)),
+    Level(0.32, 110, 24, 2, True, 0.15),
+    Level(0.415, 165, 24, 2, True, 0.15),
+    Level(0.51, 165, 24, 2, True, 0.45, (128, 128, 160, 192)),
+    Level(0.68, 165, 24, 2, True, 0.50, (128, 128, 160, 192), 0.75),
 )
 
 
@@ -154,6 +156,7 @@ def pretrain(
     num_steps: int,
     workers: int = 1,
     check_every: int = 500,
+    photographs: Path | None = None,
     stop: StopRequest,
 ) -> None:
     """Run or resume the pretraining; it ends early, and saved, where `stop` is requested."""
@@ -178,6 +181,7 @@ def pretrain(
         seed=config.seed,
         alignment_rows=config.alignment_rows,
         ladders=config.ladders,
+        photographs=Photographs(photographs) if photographs else None,
     )
     loader = DataLoader(
         _Batches(maker, step, num_steps),
@@ -243,6 +247,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=2, help="that train")
     parser.add_argument("--check-every", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--photographs", type=Path, help="folder that photographs.py made")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(args.threads)
@@ -253,6 +258,7 @@ def main(argv: list[str] | None = None) -> int:
             num_steps=args.steps,
             workers=args.workers,
             check_every=args.check_every,
+            photographs=args.photographs,
             stop=stop,
         )
     return stop.exit_code

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .camera import camera
+from .photographs import Photographs
 from .photolike import add_relief, render_photolike
 from .scenes import Scene, SceneConfig, scene_renderer
 from .textures import render_dead_leaves, render_texture
@@ -16,16 +17,19 @@ def render_positive(
     *,
     textures: float = 0.10,
     dead_leaves: float = 0.05,
-    photolike: float = 0.40,
+    photolike: float = 0.50,
     relief: float = 0.40,
     captured: float = 0.60,
+    photographs: Photographs | None = None,
+    photographed: float = 0.75,
 ) -> tuple[np.ndarray, str, Scene | None]:
     """Image uint8 [S, S, 3], its true prompt, and the scene behind it (None where there is none).
 
     `textures`, `dead_leaves` and `photolike` are probabilities: the rest of the images are scenes.
     Of all but the photograph-like ones, which have a surface and a camera of their own, `relief`
-    are given a surface that no other image has and `captured` pass the camera. The same seed and
-    config give the same bytes.
+    are given a surface that no other image has and `captured` pass the camera. Where there are
+    `photographs`, a share of `photographed` of the photograph-like images are views of them. The
+    same seed, config and photographs give the same bytes.
     """
     rng = np.random.default_rng(seed)
     draw = rng.random()
@@ -35,7 +39,10 @@ def render_positive(
     elif draw < textures + dead_leaves:
         image, prompt = render_dead_leaves(rng, config.size_px)
     elif draw < textures + dead_leaves + photolike:
-        image, prompt = render_photolike(rng, config.size_px)
+        if photographs is not None and photographed and rng.random() < photographed:
+            image, prompt = photographs.view(rng, config.size_px)
+        else:
+            image, prompt = render_photolike(rng, config.size_px)
         return image, prompt, None
     else:
         scene = scene_renderer(config).render(rng)

@@ -1,0 +1,237 @@
+"""Free photographs as undamaged images: what the renderer cannot make.
+
+    python -m training.embedded.photographs packages/ --out runs/photographs
+    python -m training.embedded.photographs packages/ --out runs/selection --use selection
+
+`packages/` holds the unpacked Debian packages that `TRAINING` and `SELECTION` name (`apt-get
+download NAME`, then `dpkg -x NAME_*.deb packages/`). A photograph is shrunk by half or more, which
+removes what its own JPEG and sensor left in it, and kept as PNG; about 100 MB. No opinion on any
+of them is used: they are only the undamaged end of severity ladders. Reading the JPEG XL files
+needs `djxl` (Debian's libjxl-tools).
+
+The photographs of `benchmarks/photo_ladder.py` (scikit-image, scikit-learn) are in neither list.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from eliq.errors import TrainingError
+
+from .photolike import mean_colour
+
+__all__ = ["SELECTION", "TRAINING", "Photographs", "prepare_photographs"]
+
+log = logging.getLogger("eliq")
+
+# (package and version, licence of the files, files). All Creative Commons.
+TRAINING = (
+    (
+        "budgie-backgrounds 4.2-1",
+        "CC0-1.0",
+        (
+            "abstract-spiral.jxl beacon-street-sunset.jxl blue-periwinkle.jxl canyon-wren.jxl "
+            "casa-mila.jxl extreme-desert-hike.jxl high-trestle-trail.jxl lake-sherburne.jxl "
+            "oakland-zoo-otters.jxl ocean-waves.jxl perched-osprey.jxl perched-shrike.jxl "
+            "piazza-gae-aulenti.jxl pondering-heron.jxl roman-colosseum.jxl saturnian-profile.jxl "
+            "singaporean-cityscape.jxl sunning-anhinga.jxl tea-gardens.jxl the-spices-of-life.jxl"
+        ),
+    ),
+    (
+        "lomiri-wallpapers-16.04 20.04.0-2",
+        "CC-BY-4.0, CC-BY-SA-4.0, CC0-1.0 (its debian/copyright says which)",
+        (
+            "Bridge_by_Sander_Klootwijk.jpg Dragonfly_by_Bolly.jpg Picture_0B_by_freespace.jpg "
+            "Picture_1A_by_freespace.jpg Wine_by_Jakkub_Mede.jpg "
+            "aitzgorri_by_Aitzol_Berasategi.jpg free_by_Peter_Nerlich.jpg "
+            "friends_by_Aitzol_Berasategi.jpg greentock_by_Peter_Nerlich.jpg "
+            "life_by_Aitzol_Berasategi.jpg picosdeeuropa_by_Aitzol_Berasategi.jpg "
+            "seeding_by_Clements_Engelhardt.jpg sunset_by_Aitzol_Berasategi.jpg"
+        ),
+    ),
+    (
+        "lomiri-wallpapers-20.04 20.04.0-2",
+        "CC-BY-SA-3.0",
+        "Kleiber_by_Lukas_Baubkus.jpg",
+    ),
+    (
+        "ukui-wallpapers 20.04.4-1",
+        "CC-BY-SA-3.0",
+        (
+            "bluebird.jpg bridgecity.jpg bridgecity2.jpg flamingos.jpg horse.jpg house.jpg "
+            "look.jpg mountain-range.jpg mountain.jpg mountain2.jpg planet-ascending.jpg sea.jpg "
+            "sky.jpg snowy-mountains.jpg still-life.jpg sunf.jpg"
+        ),
+    ),
+    (
+        "gnome-backgrounds 3.38.0-1",
+        "CC-BY-SA-3.0",
+        "Dark_Ivy.jpg Road.jpg",
+    ),
+)
+# Looked at to choose between critics, never trained on.
+SELECTION = (
+    (
+        "mate-backgrounds 1.26.0-1",
+        "GPL-2+",
+        (
+            "Garden.jpg Dune.jpg nature/Wood.jpg Aqua.jpg TwoWings.jpg Storm.jpg GreenMeadow.jpg "
+            "RainDrops.jpg FreshFlower.jpg LadyBird.jpg YellowFlower.jpg"
+        ),
+    ),
+    (
+        "plasma-workspace-wallpapers 4:5.27.5-2",
+        "GPL-2+",
+        (
+            "FallenLeaf/contents/images/2560x1600.jpg Path/contents/images/2560x1600.jpg "
+            "EveningGlow/contents/images/2560x1600.jpg Grey/contents/images/2560x1600.jpg "
+            "ColorfulCups/contents/images/2560x1600.jpg "
+            "OneStandsOut/contents/images/2560x1600.jpg BytheWater/contents/images/2560x1600.jpg "
+            "Kite/contents/images/2560x1600.jpg"
+        ),
+    ),
+)
+LONGEST_PX = 1600
+
+
+def _decode(path: Path, scratch: Path) -> Image.Image:
+    if path.suffix == ".jxl":
+        if shutil.which("djxl") is None:
+            raise TrainingError(f"{path.name} is JPEG XL: install djxl (Debian's libjxl-tools)")
+        png = scratch / f"{path.stem}.png"
+        subprocess.run(["djxl", str(path), str(png)], check=True, capture_output=True)
+        path = png
+    with Image.open(path) as opened:
+        return opened.convert("RGB")
+
+
+def prepare_photographs(packages: Path, out: Path, use: str = "training") -> list[Path]:
+    """Shrunk PNGs of every photograph of a list in `out`, and `sources.json` with the licences.
+
+    Raises:
+        TrainingError: a photograph is not below `packages`, or is there twice.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    wanted = [
+        (package, licence, name)
+        for package, licence, names in (TRAINING if use == "training" else SELECTION)
+        for name in names.split()
+    ]
+    there = [p for p in packages.rglob("*") if p.suffix in (".jpg", ".jxl") and p.is_file()]
+    made, sources = [], []
+    with tempfile.TemporaryDirectory() as scratch:
+        for package, licence, name in tqdm(wanted, unit="photograph", disable=None):
+            found = [p for p in there if str(p).endswith(f"/{name}") and not p.is_symlink()]
+            if len({p.stat().st_size for p in found}) != 1:
+                raise TrainingError(
+                    f"{packages} must hold {name} of {package} once, found {len(found)}: "
+                    "unpack that package there"
+                )
+            stem = name.rsplit(".", 1)[0].replace("/", "-")
+            target = out / f"{stem}.png"
+            if not target.exists():
+                picture = _decode(found[0], Path(scratch))
+                longest = min(LONGEST_PX, max(picture.size) // 2)
+                picture.thumbnail((longest, longest), Image.Resampling.LANCZOS, reducing_gap=None)
+                part = target.with_suffix(".part")
+                picture.save(part, format="PNG")
+                os.replace(part, target)
+            made.append(target)
+            sources.append({"file": target.name, "package": package, "licence": licence})
+    (out / "sources.json").write_text(json.dumps(sources, indent=1) + "\n", encoding="utf-8")
+    return made
+
+
+def _detail(part: np.ndarray, size_px: int) -> float:
+    """Mean difference of neighbours, about as they will be once shrunk to `size_px`."""
+    step = max(1, part.shape[0] // size_px)
+    green = part[::step, ::step, 1].astype(np.float32)
+    return float(np.abs(np.diff(green, axis=0)).mean() + np.abs(np.diff(green, axis=1)).mean())
+
+
+class Photographs:
+    """The photographs of a folder, and random views of them.
+
+    Raises:
+        TrainingError: no PNG there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.paths = sorted(folder.glob("*.png"))
+        if not self.paths:
+            raise TrainingError(
+                f"{folder} must hold photographs as PNG, found none: make them with "
+                "python -m training.embedded.photographs"
+            )
+        self._held: dict[Path, np.ndarray] = {}
+
+    def _image(self, index: int) -> np.ndarray:
+        path = self.paths[index]
+        if path not in self._held:
+            with Image.open(path) as opened:
+                self._held[path] = np.array(opened.convert("RGB"))
+        return self._held[path]
+
+    def view(self, rng: np.random.Generator, size_px: int) -> tuple[np.ndarray, str]:
+        """A random view, uint8 [size_px, size_px, 3], and a prompt that names its mean colour.
+
+        A square part of the photograph at a random scale of one or less, mirrored or not, in other
+        tones and colours or in none. Of three parts the one with the most detail, since an empty
+        sky has nothing that damage could spoil.
+        """
+        image = self._image(int(rng.integers(len(self.paths))))
+        height, width = image.shape[:2]
+        parts = []
+        for _ in range(3):
+            largest = min(height, width)
+            side = int(np.exp(rng.uniform(np.log(min(size_px, largest)), np.log(largest))))
+            y, x = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+            parts.append(image[y : y + side, x : x + side])
+        part = max(parts, key=lambda p: _detail(p, size_px))
+        picture = Image.fromarray(part)
+        if picture.size[0] != size_px:
+            picture = picture.resize((size_px, size_px), Image.Resampling.LANCZOS)
+        if rng.random() < 0.5:
+            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        values = np.asarray(picture).astype(np.float32) / 255
+        monochrome = rng.random() < 0.15
+        if not monochrome and rng.random() < 0.12:
+            values = values[..., rng.permutation(3)]
+        grey = values.mean(axis=2, keepdims=True)
+        values = grey + (values - grey) * (0 if monochrome else rng.uniform(0.7, 1.1))
+        values = np.clip(values, 0, 1) ** np.float32(np.exp(rng.normal(0, 0.18)))
+        out = (values * 255 + 0.5).astype(np.uint8)
+        words = "black and white, " if monochrome else ""
+        return out, f"{words}a photograph, mostly {mean_colour(out)}"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("packages", type=Path, help="folder with the unpacked packages")
+    parser.add_argument("--out", type=Path, default=Path("runs/photographs"))
+    parser.add_argument("--use", choices=("training", "selection"), default="training")
+    args = parser.parse_args(argv)
+    try:
+        made = prepare_photographs(args.packages, args.out, args.use)
+    except (TrainingError, OSError, subprocess.CalledProcessError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    sys.stdout.write(f"{len(made)} photographs in {args.out}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
