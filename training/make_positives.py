@@ -10,8 +10,8 @@ black-forest-labs/FLUX.1-dev (gated) and stabilityai/stable-diffusion-3.5-large 
 takes a JSON file with models, their steps, guidance, size, dtype and revision, and the seed.
 Killed, it goes on where it stopped; more processes, models or prompts change no image.
 
-Several processes need a GPU each (`accelerate launch` starts one process only on a CPU; there
-`torchrun --nproc_per_node 2 -m training.make_positives ...` was tried, two processes, same images).
+Several processes need a GPU each; on a CPU, training/runs/accelerate/cpu_ddp.yaml starts two, which
+make the same images (tried).
 
 Hardware: one GPU a process. In bfloat16 the defaults need about 60, 35 and 30 GB, less with
 offload "model" [estimated from the sizes of the weights; none of them was run here]. Time

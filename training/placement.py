@@ -4,7 +4,7 @@ On one device nothing but torch is needed. Started by `accelerate launch` or `to
 than one process, every process takes its own micro-batches, and the first one alone saves, logs
 and draws. The files in training/runs/accelerate/ start each of the forms:
 
-- `one_gpu.yaml`: one process.
+- `one_gpu.yaml`: one process. `cpu_ddp.yaml`: two on a CPU (gloo).
 - `ddp.yaml`: the whole model in each process (DistributedDataParallel, by accelerate).
 - `fsdp.yaml`: slices of it in each (torch's FSDP2, `sharding.py`). accelerate's own sharding puts
   the head of the language model in a unit of its own, whose weight the low/high margins of our
@@ -39,7 +39,8 @@ class Placement:
     `is_sharded` says that the model lies in slices over the processes.
 
     Raises:
-        TrainingError: several processes without accelerate, or FSDP of the first version.
+        TrainingError: several processes without accelerate, FSDP of the first version, or
+            processes that do not find one another.
     """
 
     def __init__(self, device: str | torch.device | None = None) -> None:
@@ -61,13 +62,20 @@ class Placement:
             raise TrainingError(
                 "several processes need accelerate: pip install 'eliq[train]'"
             ) from error
+        # Asked for a GPU where there is none, accelerate would make of each process a lone one, and
+        # all of them would write the same files.
+        is_cpu = not torch.cuda.is_available() if device is None else _is_cpu(device)
         self._accelerator = Accelerator(
-            cpu=device is not None and torch.device(device).type == "cpu",
-            kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+            cpu=is_cpu, kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)]
         )
+        if self._accelerator.num_processes != self.world_size:
+            raise TrainingError(
+                f"expected {self.world_size} processes that know of one another, as WORLD_SIZE "
+                f"says, found {self._accelerator.num_processes}: start them by accelerate launch "
+                "or torchrun, with --device cpu where there are no GPUs"
+            )
         self.device = self._accelerator.device
         self.rank = self._accelerator.process_index
-        self.world_size = self._accelerator.num_processes
 
     @property
     def is_main(self) -> bool:
@@ -116,6 +124,10 @@ class Placement:
         """Waits until every process is here."""
         if self._accelerator is not None:
             self._accelerator.wait_for_everyone()
+
+
+def _is_cpu(device: str | torch.device) -> bool:
+    return torch.device(device).type == "cpu"
 
 
 def _asks(name: str) -> bool:

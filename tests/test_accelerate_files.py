@@ -1,0 +1,63 @@
+"""training/runs/accelerate: the files start the processes that they say, which find each other."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from eliq.errors import TrainingError
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = ROOT / "training" / "runs" / "accelerate"
+SCRIPT = """
+from training.placement import Placement
+p = Placement()
+p.wait()
+print(p.rank, p.world_size, p.device.type, p.mean({"rank": p.rank})["rank"], flush=True)
+"""
+
+
+def test_the_file_for_the_cpu_starts_two_processes(tmp_path):
+    """Without --device: what a user types on a machine that has no GPU."""
+    pytest.importorskip("accelerate")
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    launch = [sys.executable, "-m", "accelerate.commands.launch"]
+    file = ["--config_file", str(FILES / "cpu_ddp.yaml"), "--main_process_port", port]
+    hidden = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [*launch, *file, str(script)],
+        cwd=ROOT,
+        env=os.environ | hidden,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.split("\n"))[1:] == ["0 2 cpu 0.5", "1 2 cpu 0.5"]
+
+
+def test_processes_that_do_not_find_one_another_are_refused(monkeypatch):
+    """Each would otherwise take itself for the first, and all would write the same files."""
+    accelerate = pytest.importorskip("accelerate")
+
+    class Alone:
+        num_processes = 1
+
+        def __init__(self, **_):
+            pass
+
+    monkeypatch.setattr(accelerate, "Accelerator", Alone)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    from training.placement import Placement
+
+    with pytest.raises(TrainingError, match="expected 2 processes .* found 1"):
+        Placement("cpu")
