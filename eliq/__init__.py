@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from .errors import (
     BackboneError,
+    BulkError,
     CheckpointError,
     ConfigError,
     DiffusionError,
@@ -35,6 +36,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BackboneError",
+    "BulkError",
     "Calibration",
     "CheckpointError",
     "ConfigError",

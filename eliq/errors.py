@@ -7,6 +7,7 @@ from __future__ import annotations
 
 __all__ = [
     "BackboneError",
+    "BulkError",
     "CheckpointError",
     "ConfigError",
     "DiffusionError",
@@ -57,3 +58,7 @@ class DiffusionError(EliqError):
 
 class EvaluationError(EliqError):
     """A benchmark of human opinions that cannot be read or compared with."""
+
+
+class BulkError(EliqError):
+    """A run over many images that cannot start or go on."""

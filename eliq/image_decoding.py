@@ -18,6 +18,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ from torch import Tensor
 
 from .image_checks import RejectedImage
 
-__all__ = ["FORMATS", "decode_file", "decode_pil", "to_unit"]
+__all__ = ["FORMATS", "decode_file", "decode_pil", "decode_stream", "open_file", "to_unit"]
 
 # A closed list: Pillow knows formats that start other programs (EPS) or that match nearly any
 # bytes (TGA).
@@ -74,6 +75,16 @@ def decode_file(path: str | os.PathLike[str], check_size: CheckSize) -> tuple[Te
     Raises:
         RejectedImage: the file cannot be read, or holds no picture that can be scored.
     """
+    with open_file(path) as stream:
+        return decode_stream(stream, check_size)
+
+
+def open_file(path: str | os.PathLike[str]) -> BinaryIO:
+    """A regular file that is not empty, open for reading.
+
+    Raises:
+        RejectedImage: there is none of that name, or it cannot be opened.
+    """
     name = os.fsdecode(path)
     try:
         status = os.stat(name)
@@ -82,14 +93,18 @@ def decode_file(path: str | os.PathLike[str], check_size: CheckSize) -> tuple[Te
             raise RejectedImage("not_a_file", f"expected an image file, found {kind}")
         if status.st_size == 0:
             raise RejectedImage("empty_file", "the file is empty (0 bytes)")
-        stream = Path(name).open("rb")
+        return Path(name).open("rb")
     except FileNotFoundError:
         hint = "; URLs are not downloaded" if "://" in name else ""
         raise RejectedImage("missing_file", f"no such file{hint}") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or "not a valid file name"
         raise RejectedImage("unreadable_file", f"the file cannot be opened: {reason}") from None
-    with stream, _strict_pillow():
+
+
+def decode_stream(stream: BinaryIO, check_size: CheckSize) -> tuple[Tensor, list[str]]:
+    """As `decode_file`, of an open file or of bytes in an ``io.BytesIO``."""
+    with _strict_pillow():
         try:
             image = Image.open(stream, formats=_available_formats())
         except UnidentifiedImageError:

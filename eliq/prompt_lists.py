@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from .errors import PromptError
 
-__all__ = ["LIST_SUFFIXES", "ListedPrompt", "read_prompt_list"]
+__all__ = ["LIST_SUFFIXES", "ListedPrompt", "iterate_prompt_list", "read_prompt_list"]
 
 LIST_SUFFIXES = (".jsonl", ".csv")
 # The second name of each is what Hugging Face's imagefolder metadata calls it.
@@ -35,11 +35,17 @@ def read_prompt_list(list_path: str | os.PathLike[str]) -> list[ListedPrompt]:
     Raises:
         PromptError: a file that cannot be read, or a row without a path or whose prompt is no text.
     """
+    return list(iterate_prompt_list(list_path))
+
+
+def iterate_prompt_list(list_path: str | os.PathLike[str]) -> Iterator[ListedPrompt]:
+    """As `read_prompt_list`, a row at a time: for lists that are larger than the memory."""
     name = os.fspath(list_path)
     try:
         with open(name, encoding="utf-8-sig", newline="") as file:
             rows = _csv_rows(file) if name.lower().endswith(".csv") else _jsonl_rows(file)
-            return [_listed(row, f"{name}, line {number}") for number, row in rows]
+            for number, row in rows:
+                yield _listed(row, f"{name}, line {number}")
     except OSError as error:
         raise PromptError(f"{name}: {(error.strerror or 'cannot be read').lower()}") from error
     except UnicodeDecodeError as error:

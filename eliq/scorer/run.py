@@ -50,6 +50,13 @@ class ScoringRun:
         window_px = min(2 * self.max_batch_px, _WINDOW_PX)
         return self._parts(*_checked(images, prompts), window_px, _STREAM_IMAGES, False)
 
+    def score_loaded(
+        self, images: list[LoadedImage], prompts: list[str | None], bar: Any
+    ) -> Scores:
+        """Rows of images that are decoded already; see `Scorer.score_loaded`."""
+        clean = [clean_prompt(prompt) for prompt in match_prompts(prompts, len(images))]
+        return self._score_window(images, clean, bar)
+
     def _parts(
         self,
         sources: list[Any],

@@ -36,6 +36,7 @@ from .judge import CriticJudge
 from .run import ScoringRun
 
 if TYPE_CHECKING:
+    from ..images import LoadedImage
     from ..instructions import Instructions
     from ..patches import PatchConfig
 
@@ -279,6 +280,16 @@ class Scorer:
             ImageError, PromptError: as `score`; what types tell is raised by this call itself.
         """
         return self._run(on_error, max_batch_px).stream(images, prompts)
+
+    def score_loaded(
+        self, images: list[LoadedImage], prompts: list[str | None], *, bar: Any
+    ) -> Scores:
+        """As `score`, of images that other processes have decoded; all are in memory at once.
+
+        Args:
+            bar: ``bar.update(n)`` is called with the number of images of each finished batch.
+        """
+        return self._run("flag", None).score_loaded(images, prompts, bar)
 
     def _run(self, on_error: str, max_batch_px: int | None) -> ScoringRun:
         if on_error not in ("flag", "raise"):
