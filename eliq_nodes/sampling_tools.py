@@ -12,9 +12,9 @@ import comfy.model_management as model_management
 import comfy.sample
 import comfy.sampler_helpers
 import nodes
-from server import PromptServer
 from torch import Tensor
 
+from .node_text import display_id, send_text
 from .pixels import to_bchw
 from .sampling_watch import WatchTools
 from .seed_noise import NoiseDraws
@@ -24,9 +24,7 @@ __all__ = ["preview_vae", "sampling_tools"]
 
 def sampling_tools(node: Any, vae: Any, critic: Any, prompt: str | None) -> WatchTools:
     """The tools of a watch that shows its lines on ``node``."""
-    node_id = node.hidden.unique_id
-    if node.hidden.dynprompt is not None:
-        node_id = node.hidden.dynprompt.get_display_node_id(node_id)
+    node_id = display_id(node)  # now: the watch outlives the run of its node
 
     def score(guider: Any, estimate: Tensor) -> tuple[list[float], list[float]]:
         model_management.throw_exception_if_processing_interrupted()
@@ -36,10 +34,6 @@ def sampling_tools(node: Any, vae: Any, critic: Any, prompt: str | None) -> Watc
             _bring_back(guider)
         return scores.visual_quality.tolist(), scores.alignment.tolist()
 
-    def tell(text: str) -> None:
-        server = PromptServer.instance
-        server.send_progress_text(text, node_id, server.client_id)
-
     return WatchTools(
         percent_to_sigma=lambda guider: (
             guider.model_patcher.get_model_object("model_sampling").percent_to_sigma
@@ -48,7 +42,7 @@ def sampling_tools(node: Any, vae: Any, critic: Any, prompt: str | None) -> Watc
         score=score,
         clean_up=_clean_up,
         fingerprint=_fingerprint,
-        tell=tell,
+        tell=lambda text: send_text(text, node_id),
     )
 
 
