@@ -11,6 +11,7 @@ from comfy.patcher_extension import WrappersMP
 from comfy_api.latest import io
 
 from .critic import embedded_critic
+from .link_types import CRITIC, WATCH
 from .node_text import TEXT_HIDDEN
 from .prompt_search import ask_again, search_prompt
 from .sampling_tools import preview_vae, sampling_tools
@@ -18,10 +19,8 @@ from .sampling_watch import SamplingWatch
 from .try_results import ANY_IMAGE, PASS_RULES, Thresholds
 from .upstream_prompt import clean_weights
 
-__all__ = ["WATCH", "EarlyAbortNode"]
+__all__ = ["EarlyAbortNode"]
 
-WATCH = io.Custom("ELIQ_WATCH")
-_CRITIC = io.Custom("ELIQ_CRITIC")
 _KEY = "eliq_early_abort"
 
 
@@ -97,6 +96,7 @@ class EarlyAbortNode(io.ComfyNode):
                     "pass_rule",
                     options=list(PASS_RULES),
                     default=ANY_IMAGE,
+                    optional=True,
                     advanced=True,
                     tooltip="For batches: whether one image that passes is enough.",
                 ),
@@ -106,7 +106,7 @@ class EarlyAbortNode(io.ComfyNode):
                     tooltip="Decodes the unfinished picture. Nothing linked = the small TAESD "
                     "decoder of the model's family in models/vae_approx, if it is there.",
                 ),
-                _CRITIC.Input(
+                CRITIC.Input(
                     "critic",
                     optional=True,
                     tooltip="From ELIQ Load Critic. Nothing linked = the embedded critic.",
@@ -143,7 +143,7 @@ class EarlyAbortNode(io.ComfyNode):
         min_visual_quality: float,
         min_alignment: float,
         max_restarts: int,
-        pass_rule: str,
+        pass_rule: str = ANY_IMAGE,
         vae: Any = None,
         critic: Any = None,
         positive: Any = None,

@@ -6,19 +6,19 @@ ComfyUI's cache without scoring again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
 from .batch_items import take_images, take_latents, take_masks
+from .link_types import SCORES
+from .linked_items import items_or_blocker
 from .node_text import TEXT_HIDDEN, show_text
 from .verdicts import describe_verdicts, join_positions, judge, split_positions
 
 __all__ = ["GateNode"]
-
-_SCORES = io.Custom("ELIQ_SCORES")
 
 
 class GateNode(io.ComfyNode):
@@ -52,7 +52,7 @@ class GateNode(io.ComfyNode):
             is_output_node=True,  # so that it says its counts with nothing behind it
             inputs=[
                 io.Image.Input("images", tooltip="The images that ELIQ Score passed on."),
-                _SCORES.Input("scores", tooltip="Their scores, from the same ELIQ Score."),
+                SCORES.Input("scores", tooltip="Their scores, from the same ELIQ Score."),
                 io.Float.Input(
                     "min_visual_quality",
                     default=0.5,
@@ -94,8 +94,8 @@ class GateNode(io.ComfyNode):
                 io.String.Output(
                     "rejected_indices", tooltip="Where the rejected images stood in the batch."
                 ),
-                _SCORES.Output("accepted_scores", tooltip="Scores of the accepted images."),
-                _SCORES.Output("rejected_scores", tooltip="Scores of the rejected images."),
+                SCORES.Output("accepted_scores", tooltip="Scores of the accepted images."),
+                SCORES.Output("rejected_scores", tooltip="Scores of the rejected images."),
                 io.Latent.Output("accepted_latents", tooltip="Latents of the accepted images."),
                 io.Latent.Output("rejected_latents", tooltip="Latents of the rejected images."),
                 io.Mask.Output("accepted_masks", tooltip="Masks of the accepted images."),
@@ -120,27 +120,13 @@ class GateNode(io.ComfyNode):
             min_alignment=min_alignment,
         )
         sides = split_positions(verdicts)  # accepted, rejected: so for every pair of outputs
-        total = len(verdicts)
+        taken = partial(items_or_blocker, num_items=len(verdicts))
         return io.NodeOutput(
-            *(_taken(take_images, images, "", side, total) for side in sides),
+            *(taken(take_images, images, side, told="'images' of ELIQ Gate") for side in sides),
             *(len(side) for side in sides),
             *(join_positions(side) for side in sides),
             *(scores.take(side) if side else ExecutionBlocker(None) for side in sides),
-            *(_taken(take_latents, latent, "latent", side, total) for side in sides),
-            *(_taken(take_masks, mask, "mask", side, total) for side in sides),
+            *(taken(take_latents, latent, side, told="'latent' of ELIQ Gate") for side in sides),
+            *(taken(take_masks, mask, side, told="'mask' of ELIQ Gate") for side in sides),
             ui=show_text(cls, describe_verdicts(verdicts)),
         )
-
-
-def _taken(
-    take: Callable[..., Any], batch: Any, name: str, positions: list[int], num_items: int
-) -> Any:
-    """The items of one side, or what skips the nodes behind it where there are none.
-
-    An empty side is no error and says nothing. An output that nothing was linked for is one: the
-    message reaches only a user who linked something behind it.
-    """
-    if batch is None:
-        return ExecutionBlocker(f"nothing is linked to '{name}' of ELIQ Gate: link it there first")
-    chosen = take(batch, positions, num_items=num_items)  # also of an empty side: it must match
-    return chosen if positions else ExecutionBlocker(None)

@@ -6,16 +6,15 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from .list_relay import LIST
+from .link_types import CRITIC, LIST, SCORES
 from .node_text import TEXT_HIDDEN, show_text
 from .pixels import to_bchw
 from .reroll_tries import JUDGE_NODE, expand_try
 from .strip_files import save_strip
 from .try_results import Thresholds, TryResult, judge_try
 
-__all__ = ["SCORES", "JudgeNode"]
+__all__ = ["JudgeNode"]
 
-SCORES = io.Custom("ELIQ_SCORES")
 _SOURCES = ("images", "prompt", "critic", "positive")
 
 
@@ -27,7 +26,7 @@ class JudgeNode(io.ComfyNode):
         sources = {
             "images": io.Image,
             "prompt": io.String,
-            "critic": io.Custom("ELIQ_CRITIC"),
+            "critic": CRITIC,
             "positive": io.Conditioning,
         }
         return io.Schema(

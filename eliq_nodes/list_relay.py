@@ -10,9 +10,10 @@ from typing import Any
 
 from comfy_api.latest import io
 
-__all__ = ["LIST", "RELAY_NODE", "ListRelayNode"]
+from .link_types import LIST
 
-LIST = io.Custom("ELIQ_LIST")
+__all__ = ["RELAY_NODE", "ListRelayNode"]
+
 RELAY_NODE = "ELIQListRelay"
 
 

@@ -11,12 +11,12 @@ from comfy_api.latest import io
 from .critic import ManagedCritic, load_managed
 from .critic_files import list_folders, roots
 from .critic_source import EMBEDDED, MODES, find_folder, locate
+from .link_types import CRITIC
 from .node_text import TEXT_HIDDEN, show_text
 from .score_text import short_name
 
 __all__ = ["LoadCriticNode"]
 
-_CRITIC = io.Custom("ELIQ_CRITIC")
 _SHOWN_BYTES = 10_000_000  # of a file whose download is worth words
 _DTYPES = ["auto", "float32", "bfloat16", "float16"]
 
@@ -83,7 +83,7 @@ class LoadCriticNode(io.ComfyNode):
                     "Off: nothing is ever fetched.",
                 ),
             ],
-            outputs=[_CRITIC.Output("critic", tooltip="For ELIQ Score and the other nodes.")],
+            outputs=[CRITIC.Output("critic", tooltip="For ELIQ Score and the other nodes.")],
         )
 
     @classmethod

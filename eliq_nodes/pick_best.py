@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from comfy_api.latest import io
@@ -10,13 +10,13 @@ from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..eliq.diffusion.ranking import combine_scores, rank_order
 from .batch_items import take_images, take_latents, take_masks
+from .link_types import SCORES
+from .linked_items import items_or_blocker
 from .node_text import TEXT_HIDDEN, show_text
 from .picks import RANKINGS, describe_picks, weights_of
 from .verdicts import join_positions
 
 __all__ = ["PickBestNode"]
-
-_SCORES = io.Custom("ELIQ_SCORES")
 
 
 class PickBestNode(io.ComfyNode):
@@ -51,7 +51,7 @@ class PickBestNode(io.ComfyNode):
             is_output_node=True,  # so that it says its ranking with nothing behind it
             inputs=[
                 io.Image.Input("images", tooltip="The images that ELIQ Score passed on."),
-                _SCORES.Input("scores", tooltip="Their scores, from the same ELIQ Score."),
+                SCORES.Input("scores", tooltip="Their scores, from the same ELIQ Score."),
                 io.Int.Input(
                     "k",
                     default=1,
@@ -73,6 +73,7 @@ class PickBestNode(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.05,
+                    optional=True,
                     advanced=True,
                     tooltip="Only for 'weighted': the share of alignment; visual quality has the "
                     "rest.",
@@ -92,7 +93,7 @@ class PickBestNode(io.ComfyNode):
                 io.Image.Output("images", tooltip="The best images, best first."),
                 io.Latent.Output("latents", tooltip="Their latents, in the same order."),
                 io.Mask.Output("masks", tooltip="Their masks, in the same order."),
-                _SCORES.Output("scores", tooltip="Their scores, in the same order."),
+                SCORES.Output("scores", tooltip="Their scores, in the same order."),
                 io.String.Output(
                     "indices",
                     tooltip='Where they stood in the batch, from 0, best first, such as "3,0".',
@@ -107,14 +108,14 @@ class PickBestNode(io.ComfyNode):
         scores: Any,
         k: int,
         combine: str,
-        alignment_weight: float,
+        alignment_weight: float = 0.5,
         latent: dict[str, Any] | None = None,
         mask: Any = None,
     ) -> io.NodeOutput:
         how = weights_of(combine, alignment_weight)
         ranked_by = combine_scores(scores.visual_quality, scores.alignment, how)
         positions = rank_order(ranked_by)[: max(1, k)]
-        total = len(ranked_by)
+        taken = partial(items_or_blocker, num_items=len(ranked_by))
         text = describe_picks(
             positions,
             visual_quality=scores.visual_quality,
@@ -125,21 +126,10 @@ class PickBestNode(io.ComfyNode):
             nothing = ExecutionBlocker(None)
             return io.NodeOutput(*[nothing] * 5, ui=show_text(cls, text))
         return io.NodeOutput(
-            take_images(images, positions, num_items=total),
-            _picked(take_latents, latent, "latent", positions, total),
-            _picked(take_masks, mask, "mask", positions, total),
+            taken(take_images, images, positions, told="'images' of ELIQ Pick Best"),
+            taken(take_latents, latent, positions, told="'latent' of ELIQ Pick Best"),
+            taken(take_masks, mask, positions, told="'mask' of ELIQ Pick Best"),
             scores.take(positions),
             join_positions(positions),
             ui=show_text(cls, text),
         )
-
-
-def _picked(
-    take: Callable[..., Any], batch: Any, name: str, positions: list[int], num_items: int
-) -> Any:
-    """The picked items; its message where there are none reaches only who linked to this output."""
-    if batch is None:
-        return ExecutionBlocker(
-            f"nothing is linked to '{name}' of ELIQ Pick Best: link it there first"
-        )
-    return take(batch, positions, num_items=num_items)

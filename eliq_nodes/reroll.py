@@ -12,15 +12,14 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from .judge import SCORES, JudgeNode
+from .judge import JudgeNode
+from .link_types import CRITIC, SCORES
 from .reroll_tries import expand_try
 from .seed_graph import find_seeds
 from .seed_limits import seed_limits
 from .try_results import ANY_IMAGE, PASS_RULES
 
 __all__ = ["RerollNode"]
-
-_CRITIC = io.Custom("ELIQ_CRITIC")
 
 
 class RerollNode(io.ComfyNode):
@@ -92,10 +91,11 @@ class RerollNode(io.ComfyNode):
                     "pass_rule",
                     options=list(PASS_RULES),
                     default=ANY_IMAGE,
+                    optional=True,
                     advanced=True,
                     tooltip="For batches: whether one image that passes is enough.",
                 ),
-                _CRITIC.Input(
+                CRITIC.Input(
                     "critic",
                     optional=True,
                     lazy=True,
@@ -130,7 +130,9 @@ class RerollNode(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, images: Any, prompt: Any, **inputs: Any) -> io.NodeOutput:
+    def execute(
+        cls, images: Any, prompt: Any, pass_rule: str = ANY_IMAGE, **inputs: Any
+    ) -> io.NodeOutput:
         dynprompt = cls.hidden.dynprompt
         seeds = find_seeds(dynprompt.get_node, [images], seed_limits)
         nodes, judge = expand_try(
@@ -142,7 +144,11 @@ class RerollNode(io.ComfyNode):
                 "positive": inputs.pop("positive", None),
             },
             number=0,
-            judge_inputs={**inputs, "seed": seeds[0].value if seeds else None},
+            judge_inputs={
+                **inputs,
+                "pass_rule": pass_rule,
+                "seed": seeds[0].value if seeds else None,
+            },
         )
         outputs = len(JudgeNode.define_schema().outputs)
         return io.NodeOutput(*([judge, index] for index in range(outputs)), expand=nodes)

@@ -11,11 +11,11 @@ from comfy.cli_args import args
 from comfy_api.latest import io
 
 from .file_names import image_prefix, record_prefix
+from .link_types import SCORES
 from .scored_files import append_line, png_text, to_pil
 
 __all__ = ["SaveScoredNode"]
 
-_SCORES = io.Custom("ELIQ_SCORES")
 _FORMAT = "eliq.comfyui/1"  # tells the record from the one that eliq.diffusion writes
 _COMPRESS_LEVEL = 4  # as ComfyUI's own Save Image
 
@@ -51,7 +51,7 @@ class SaveScoredNode(io.ComfyNode):
             hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
             inputs=[
                 io.Image.Input("images", tooltip="The images to save."),
-                _SCORES.Input(
+                SCORES.Input(
                     "scores",
                     tooltip="Their scores: of the ELIQ Score, Gate or Pick Best that the images "
                     "come from.",

@@ -9,6 +9,7 @@ import comfy.utils
 from comfy_api.latest import io
 
 from .critic import ManagedCritic, embedded_critic
+from .link_types import CRITIC, SCORES
 from .node_text import show_text
 from .pixels import to_bchw
 from .prompt_search import ask_again, search_prompt
@@ -18,9 +19,6 @@ from .strip_files import save_strip
 from .upstream_prompt import clean_weights
 
 __all__ = ["ScoreNode"]
-
-_CRITIC = io.Custom("ELIQ_CRITIC")
-_SCORES = io.Custom("ELIQ_SCORES")
 
 
 class ScoreNode(io.ComfyNode):
@@ -50,7 +48,7 @@ class ScoreNode(io.ComfyNode):
             hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
             inputs=[
                 io.Image.Input("images", tooltip="The images to score, a batch or a list."),
-                _CRITIC.Input(
+                CRITIC.Input(
                     "critic",
                     optional=True,
                     tooltip="From ELIQ Load Critic. Without it, the critic that comes with ELIQ.",
@@ -93,7 +91,7 @@ class ScoreNode(io.ComfyNode):
                     is_output_list=True,
                 ),
                 io.String.Output("summary", tooltip="The scores as text."),
-                _SCORES.Output(
+                SCORES.Output(
                     "scores",
                     tooltip="For ELIQ Gate, ELIQ Pick Best and ELIQ Save Scored Image.",
                     is_output_list=True,

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .graph_links import is_link
+
 __all__ = [
     "SHIFT_NODE",
     "SeedCopy",
@@ -19,7 +21,6 @@ __all__ = [
     "copy_with_seeds",
     "find_seeds",
     "has_seed_name",
-    "is_link",
     "shift_seed",
 ]
 
@@ -61,16 +62,6 @@ class SeedCopy:
     nodes: dict[str, dict[str, Any]]
     roots: list[Any]
     seed: int | Link | None
-
-
-def is_link(value: Any) -> bool:
-    """Whether an input's value is a link, by the rule of ComfyUI's executor."""
-    return (
-        isinstance(value, list)
-        and len(value) == 2
-        and isinstance(value[0], str)
-        and isinstance(value[1], (int, float))
-    )
 
 
 def has_seed_name(name: str) -> bool:

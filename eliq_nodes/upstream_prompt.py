@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["FoundPrompt", "clean_weights", "find_prompt", "is_link"]
+from .graph_links import is_link
+
+__all__ = ["FoundPrompt", "clean_weights", "find_prompt"]
 
 # Fields of text encoders: CLIP alone, SDXL, SD3 and FLUX, Hunyuan, HiDream, edit models, Lumina.
 _TEXT_FIELDS = (
@@ -70,17 +72,6 @@ class FoundPrompt:
     text: str = ""
     link: list[Any] | None = None
     node_id: str | None = None
-
-
-def is_link(value: Any) -> bool:
-    """Whether an input is a link and not a value."""
-    return (
-        isinstance(value, (list, tuple))
-        and len(value) == 2
-        and isinstance(value[0], str)
-        and isinstance(value[1], (int, float))
-        and not isinstance(value[1], bool)
-    )
 
 
 def find_prompt(graph: Mapping[str, Any], link: Sequence[Any] | None) -> FoundPrompt:

@@ -9,7 +9,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from .early_abort import WATCH
+from .link_types import WATCH
 from .node_text import TEXT_HIDDEN, show_text
 from .sampling_watch import SamplingWatch
 

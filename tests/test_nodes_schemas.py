@@ -69,6 +69,12 @@ def test_help_pages_begin_with_the_nodes_name(schemas):
     assert {page.stem for page in folder.glob("*.md")} == IDS
 
 
+def test_what_is_advanced_may_be_left_out_of_a_graph_written_by_hand(schemas):
+    for name, schema in schemas.items():
+        for port in schema.inputs:
+            assert port.options.get("optional") or not port.options.get("advanced"), (name, port.id)
+
+
 def test_defaults_lie_within_their_limits(schemas):
     for name, schema in schemas.items():
         for port in schema.inputs:

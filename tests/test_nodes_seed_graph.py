@@ -6,12 +6,12 @@ import copy
 
 import pytest
 
+from eliq_nodes.graph_links import is_link
 from eliq_nodes.seed_graph import (
     SHIFT_NODE,
     copy_with_seeds,
     find_seeds,
     has_seed_name,
-    is_link,
     shift_seed,
 )
 

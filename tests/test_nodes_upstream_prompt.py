@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eliq_nodes.upstream_prompt import FoundPrompt, clean_weights, find_prompt, is_link
+from eliq_nodes.upstream_prompt import FoundPrompt, clean_weights, find_prompt
 
 
 def node(kind: str, **inputs) -> dict:
@@ -127,7 +127,3 @@ def test_weights_and_embeddings_are_taken_out(written, read):
 def test_hostile_brackets_take_no_time():
     for hostile in ("(" * 20_000, ")" * 20_000, "(a" * 5_000 + ")" * 5_000, "\\(" * 10_000):
         clean_weights(hostile)
-
-
-def test_what_a_link_is():
-    assert is_link(["1", 0]) and not is_link(["1"]) and not is_link("1") and not is_link([1, 0])

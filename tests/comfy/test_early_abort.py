@@ -21,7 +21,6 @@ def watched(seed: int, minimum: float, *, restarts: int = 3, steps: int = 6, **m
         "min_visual_quality": minimum,
         "min_alignment": 0.0,
         "max_restarts": restarts,
-        "pass_rule": "any image passes",
         **more,
     }
     graph["abort"] = node("ELIQEarlyAbort", model=["model", 0], vae=["model", 1], **settings)

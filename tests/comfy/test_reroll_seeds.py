@@ -15,7 +15,7 @@ SEED = 40
 
 def rerolled(graph: dict, minimum: float, max_tries: int = 6) -> dict:
     settings = {"min_visual_quality": minimum, "min_alignment": 0.0, "max_tries": max_tries}
-    settings |= {"prompt": "", "pass_rule": "any image passes"}
+    settings |= {"prompt": ""}  # what is advanced may be left out
     return shown(
         graph | {"reroll": node("ELIQReroll", images=["image", 0], **settings)},
         digest=["reroll", 0],

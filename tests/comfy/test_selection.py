@@ -68,7 +68,7 @@ def test_a_batch_of_one(server):
 def test_the_best_are_picked_with_their_latents_and_masks(server):
     scores = qualities(server)
     order = sorted(range(4), key=lambda i: -scores[i])
-    pick = {"k": 3, "combine": "visual_quality", "alignment_weight": 0.5}
+    pick = {"k": 3, "combine": "visual_quality"}
     graph = batch() | {
         "latent": node("EmptyLatentImage", width=64, height=64, batch_size=4),
         "mask": node("ImageToMask", image=["image", 0], channel="red"),
