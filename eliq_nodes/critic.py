@@ -18,6 +18,7 @@ from ..eliq import Scorer, Scores
 from ..eliq.scorer.devices import default_batch_px
 from .critic_memory import bytes_of_tokens, keep_answer_rows, module_bytes, num_tokens
 from .critic_source import CriticSource, weight_bytes
+from .transformers_version import check_transformers
 
 __all__ = ["ManagedCritic", "embedded_critic", "load_managed"]
 
@@ -59,7 +60,7 @@ class ManagedCritic:
         weights = CriticWeights(scorer)
         self.patcher = comfy.model_patcher.CoreModelPatcher(
             weights,
-            load_device=model_management.get_torch_device(),
+            load_device=_run_device(),
             offload_device=model_management.text_encoder_offload_device(),
             size=module_bytes(weights),
         )
@@ -94,9 +95,6 @@ class ManagedCritic:
         model_management.load_models_gpu(
             [self.patcher], memory_required=memory_bytes, force_full_load=True
         )
-        weights = self.patcher.model
-        if any(p.device.type != self.device.type for p in weights.parameters()):
-            weights.to(self.device)  # --novram leaves them where they were
         if not self._is_probed:
             self.scorer.backbone.probe()
             self._is_probed = True
@@ -146,6 +144,7 @@ class ManagedCritic:
 @lru_cache(maxsize=1)
 def embedded_critic() -> ManagedCritic:
     """The critic in the package, 16 MB, loaded once: what nodes use when none is linked."""
+    check_transformers()
     return ManagedCritic(Scorer.from_pretrained(device="cpu", probe=False))
 
 
@@ -160,6 +159,7 @@ def load_managed(source: CriticSource, *, dtype: str = "auto") -> ManagedCritic:
     """
     if source.folder is None and dtype in ("auto", "float32"):
         return embedded_critic()
+    check_transformers()
     options = {"device": "cpu", "dtype": _dtype(source, dtype), "probe": False}
     if source.is_zero_shot:
         scorer = Scorer.zero_shot(source.folder, **options)
@@ -171,11 +171,21 @@ def load_managed(source: CriticSource, *, dtype: str = "auto") -> ManagedCritic:
     return ManagedCritic(scorer)
 
 
+def _run_device() -> torch.device:
+    """Where ComfyUI runs its models; with --novram the CPU, where its text encoders run then.
+
+    It would leave the weights in RAM and expect layers of its own, which fetch them one by one.
+    """
+    if model_management.vram_state == model_management.VRAMState.NO_VRAM:
+        return torch.device("cpu")
+    return model_management.get_torch_device()
+
+
 def _dtype(source: CriticSource, dtype: str) -> str:
     """ "auto": half precision for large models, off the CPU and where the device knows it."""
     if dtype != "auto":
         return dtype
-    device = model_management.get_torch_device()
+    device = _run_device()
     is_large = source.folder is not None and weight_bytes(source) > _LARGE_BYTES
     can_half = not model_management.is_device_cpu(device) and model_management.supports_cast(
         device, torch.bfloat16
