@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+
+_CLONE = Path(__file__).resolve().parents[1] / "__init__.py"
+if getattr(sys.modules.get("eliq"), "__file__", None) == str(_CLONE):
+    del sys.modules["eliq"]
+import_module("eliq")  # in a clone named eliq, pytest would take the node pack's entry for it
 
 # The tests are offline; a stray look at the hub must fail at once, not try.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")

@@ -21,7 +21,7 @@ PURE = [
 
 def run(code: str, folder: Path = ROOT) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("path", PURE, ids=lambda path: path.name)
@@ -37,15 +37,17 @@ def test_importing_the_pack_loads_neither_comfyui_nor_torch():
     )
 
 
-def test_a_clone_named_eliq_does_not_hide_the_library(tmp_path):
+def test_a_clone_named_eliq_does_not_hide_the_library_from_the_tests(tmp_path):
     clone = tmp_path / "eliq"
     shutil.copytree(ROOT / "eliq", clone / "eliq", ignore=shutil.ignore_patterns("embedded"))
-    shutil.copyfile(ROOT / "__init__.py", clone / "__init__.py")
-    for folder in (tmp_path, clone):
-        run(
-            "import eliq; from eliq import errors; assert eliq.EliqError is errors.EliqError",
-            folder,
-        )
+    for name in ("__init__.py", "pyproject.toml", "tests/conftest.py"):
+        (clone / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(ROOT / name, clone / name)
+    (clone / "tests" / "test_it.py").write_text(
+        "def test_it():\n    import eliq\n    from eliq import errors\n\n"
+        "    assert eliq.EliqError is errors.EliqError\n"
+    )
+    run("import pytest, sys; sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider']))", clone)
 
 
 def test_the_library_beside_the_nodes_is_not_that_of_the_path():
