@@ -29,6 +29,7 @@ from .errors import (
 
 if TYPE_CHECKING:
     from .calibration import Calibration
+    from .loading import load_scorer
     from .scorer import Scorer
     from .scores import Scores
 
@@ -50,9 +51,15 @@ __all__ = [
     "SupervisionError",
     "TrainingError",
     "__version__",
+    "load_scorer",
 ]
 
-_MODULES = {"Calibration": ".calibration", "Scorer": ".scorer", "Scores": ".scores"}
+_MODULES = {
+    "Calibration": ".calibration",
+    "Scorer": ".scorer",
+    "Scores": ".scores",
+    "load_scorer": ".loading",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -19,7 +19,7 @@ FLOORS = {
     "packing": 2, "vision_grids": 2, "backbone": 2, "head": 2, "hub": 2,
     "checkpoint": 3,
     "scorer": 4,
-    "supervision": 5, "diffusion": 5, "ip_iqa": 5, "cli": 5, "contact_sheet": 5,
+    "supervision": 5, "diffusion": 5, "ip_iqa": 5, "cli": 5, "contact_sheet": 5, "loading": 5,
 }  # fmt: skip
 OUTSIDE = ("eliq_nodes", "training", "examples", "benchmarks", "tests")  # floor 6: they use eliq
 # docs/decisions/0005-the-benchmark-of-scenes-imports-the-renderer.md

@@ -20,13 +20,18 @@ __all__ = [
     "CONFIG_NAME",
     "FORMAT",
     "FORMAT_VERSION",
+    "IP_IQA_FORMAT",
     "READOUT",
     "TOKENIZER_NAME",
     "CheckpointConfig",
+    "bad_value",
+    "check_keys",
+    "check_weight_files",
     "read_config",
 ]
 
 FORMAT = "eliq-critic"
+IP_IQA_FORMAT = "eliq-ip-iqa"  # of the second system, `eliq.ip_iqa`
 FORMAT_VERSION = 1
 READOUT = "last_hidden_state_after_norm"
 CONFIG_NAME = "config.json"
@@ -98,20 +103,12 @@ class CheckpointConfig:
 
     def __post_init__(self) -> None:
         _check_backbone(self.backbone)
-        _check_keys("calibration", self.calibration, _SCORE_NAMES)
+        check_keys("calibration", self.calibration, _SCORE_NAMES)
         if self.mos_calibration:
-            _check_keys("mos_calibration", self.mos_calibration, {}, _SCORE_NAMES)
+            check_keys("mos_calibration", self.mos_calibration, {}, _SCORE_NAMES)
         if not 1 <= self.max_prompt_tokens <= 1 << 16:
-            raise _bad("max_prompt_tokens", "1 to 65536", self.max_prompt_tokens)
-        if not 1 <= len(self.weight_files) <= 1024:
-            raise _bad("weight_files", "1 to 1024 files", len(self.weight_files))
-        for name in self.weight_files:
-            if not isinstance(name, str) or not _WEIGHT_FILE.fullmatch(name):
-                raise _bad(
-                    "weight_files", "plain names like model.safetensors, without a path", name
-                )
-        if len(set(self.weight_files)) != len(self.weight_files):
-            raise _bad("weight_files", "each name once", list(self.weight_files))
+            raise bad_value("max_prompt_tokens", "1 to 65536", self.max_prompt_tokens)
+        check_weight_files(self.weight_files)
 
     @property
     def is_inside(self) -> bool:
@@ -147,16 +144,19 @@ class CheckpointConfig:
             CheckpointError: see the class.
         """
         if data.get("format") != FORMAT:
-            raise _bad("format", repr(FORMAT), data.get("format"), "name a checkpoint of eliq")
+            advice = "name a checkpoint of eliq"
+            if data.get("format") == IP_IQA_FORMAT:
+                advice = "it is an IP-IQA model: load it with eliq.load_scorer"
+            raise bad_value("format", repr(FORMAT), data.get("format"), advice)
         if data.get("format_version") != FORMAT_VERSION or data["format_version"] is True:
-            raise _bad(
+            raise bad_value(
                 "format_version", str(FORMAT_VERSION), data.get("format_version"), "update eliq"
             )
-        _check_keys("config.json", data, _REQUIRED, _OPTIONAL)
+        check_keys("config.json", data, _REQUIRED, _OPTIONAL)
         if data["model_type"] != "eliq":
-            raise _bad("model_type", "'eliq'", data["model_type"])
+            raise bad_value("model_type", "'eliq'", data["model_type"])
         if data["readout"] != READOUT:
-            raise _bad("readout", repr(READOUT), data["readout"], "update eliq")
+            raise bad_value("readout", repr(READOUT), data["readout"], "update eliq")
         own = {name: data[name] for name in cls.__dataclass_fields__ if name in data}
         return cls(**own | {"weight_files": tuple(data["weight_files"])})
 
@@ -175,50 +175,77 @@ def read_config(directory: Path) -> CheckpointConfig:
         raise CheckpointError(f"{directory / CONFIG_NAME}: {error}") from None
 
 
-def _bad(name: str, expected: str, found: object, advice: str = "") -> CheckpointError:
+def bad_value(name: str, expected: str, found: object, advice: str = "") -> CheckpointError:
+    """The refusal of a value of config.json, in one line."""
     advice = advice or "correct the file, or get the checkpoint again"
     return CheckpointError(f"{name}: expected {expected}, found {repr(found)[:100]}: {advice}")
 
 
-def _check_keys(
+def check_keys(
     where: str,
     data: Mapping[str, Any],
     required: Mapping[str, type],
     optional: Mapping[str, type] | None = None,
 ) -> None:
+    """Refuse unknown and missing keys, and values of another type.
+
+    Raises:
+        CheckpointError: as above.
+    """
     known = {**required, **(optional or {})}
     if not isinstance(data, Mapping):
-        raise _bad(where, "a JSON object", data)
+        raise bad_value(where, "a JSON object", data)
     if unknown := sorted(data.keys() - known.keys()):
-        raise _bad(where, f"only the keys {', '.join(known)}", unknown[0], "update eliq")
+        raise bad_value(where, f"only the keys {', '.join(known)}", unknown[0], "update eliq")
     if missing := sorted(required.keys() - data.keys()):
-        raise _bad(where, f"the key {missing[0]}", "none")
+        raise bad_value(where, f"the key {missing[0]}", "none")
     for name, value in data.items():
         wanted = known[name]
         if type(value) is not wanted and not (wanted is float and type(value) is int):
-            raise _bad(f"{where}.{name}", f"{wanted.__name__}", type(value).__name__)
+            raise bad_value(f"{where}.{name}", f"{wanted.__name__}", type(value).__name__)
+
+
+def check_weight_files(names: tuple[str, ...]) -> None:
+    """Refuse names of weight files that are not plain, or that occur twice.
+
+    Raises:
+        CheckpointError: as above.
+    """
+    if not 1 <= len(names) <= 1024:
+        raise bad_value("weight_files", "1 to 1024 files", len(names))
+    for name in names:
+        if not isinstance(name, str) or not _WEIGHT_FILE.fullmatch(name):
+            raise bad_value(
+                "weight_files", "plain names like model.safetensors, without a path", name
+            )
+    if len(set(names)) != len(names):
+        raise bad_value("weight_files", "each name once", list(names))
 
 
 def _check_backbone(backbone: dict[str, Any]) -> None:
-    _check_keys("backbone", backbone, _BACKBONE_REQUIRED, _BACKBONE_OPTIONAL)
+    check_keys("backbone", backbone, _BACKBONE_REQUIRED, _BACKBONE_OPTIONAL)
     if backbone["weights"] not in ("inside", "hub"):
-        raise _bad("backbone.weights", "'inside' or 'hub'", backbone["weights"])
+        raise bad_value("backbone.weights", "'inside' or 'hub'", backbone["weights"])
     if backbone["weights"] == "hub":
         if not is_hub_id(backbone.get("id", "")):
-            raise _bad("backbone.id", "a hub id of the form owner/name", backbone.get("id"))
+            raise bad_value("backbone.id", "a hub id of the form owner/name", backbone.get("id"))
         if not _REVISION.fullmatch(backbone.get("revision", "")):
-            raise _bad("backbone.revision", "a commit of 40 hex digits", backbone.get("revision"))
+            raise bad_value(
+                "backbone.revision", "a commit of 40 hex digits", backbone.get("revision")
+            )
     elif "adapter" in backbone:
-        raise _bad("backbone.adapter", "none beside weights 'inside'", "an adapter", "merge it")
+        raise bad_value(
+            "backbone.adapter", "none beside weights 'inside'", "an adapter", "merge it"
+        )
     if "adapter" in backbone:
-        _check_keys("backbone.adapter", backbone["adapter"], _ADAPTER)
+        check_keys("backbone.adapter", backbone["adapter"], _ADAPTER)
         targets = backbone["adapter"]["targets"]
         if not all(isinstance(t, str) and re.fullmatch(r"[\w.]{1,200}", t) for t in targets):
-            raise _bad("backbone.adapter.targets", "names of modules", targets)
+            raise bad_value("backbone.adapter.targets", "names of modules", targets)
         if not 1 <= backbone["adapter"]["rank"] <= 4096:
-            raise _bad("backbone.adapter.rank", "1 to 4096", backbone["adapter"]["rank"])
+            raise bad_value("backbone.adapter.rank", "1 to 4096", backbone["adapter"]["rank"])
     if backbone["config"].get("model_type") not in BACKBONE_MODEL_TYPES:
-        raise _bad(
+        raise bad_value(
             "backbone.config.model_type",
             " or ".join(BACKBONE_MODEL_TYPES),
             backbone["config"].get("model_type"),
@@ -233,22 +260,22 @@ def _check_transformers_config(where: str, value: Any) -> None:
         for key, inner in value.items():
             name = f"{where}.{key[:80]}"
             if _REFUSED_KEYS.fullmatch(key):
-                raise _bad(
+                raise bad_value(
                     name, "no such key", key, "remove it if you trust the checkpoint's maker"
                 )
             if key == "model_type" and inner not in _NESTED_MODEL_TYPES:
-                raise _bad(name, f"one of {sorted(_NESTED_MODEL_TYPES)}", inner)
+                raise bad_value(name, f"one of {sorted(_NESTED_MODEL_TYPES)}", inner)
             layers = key in ("num_hidden_layers", "depth", "num_experts")
             if layers and not (type(inner) is int and 1 <= inner <= _MOST_LAYERS):
-                raise _bad(name, f"1 to {_MOST_LAYERS}", inner)
+                raise bad_value(name, f"1 to {_MOST_LAYERS}", inner)
             _check_transformers_config(name, inner)
     elif isinstance(value, list):
         if len(value) > _MOST_LAYERS:
-            raise _bad(where, f"at most {_MOST_LAYERS} entries", len(value))
+            raise bad_value(where, f"at most {_MOST_LAYERS} entries", len(value))
         for inner in value:
             _check_transformers_config(where, inner)
     elif isinstance(value, str):
         if not re.fullmatch(r"[\w.\- ]{0,80}", value) or "--" in value:
-            raise _bad(where, "a short plain word", value)
+            raise bad_value(where, "a short plain word", value)
     elif isinstance(value, int) and abs(value) > _LARGEST_INT:
-        raise _bad(where, f"at most {_LARGEST_INT}", value)
+        raise bad_value(where, f"at most {_LARGEST_INT}", value)

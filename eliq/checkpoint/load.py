@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,7 +32,14 @@ from .tensors import (
     shell_of_head,
 )
 
-__all__ = ["embedded_checkpoint_dir", "fingerprint", "load_checkpoint", "locate_checkpoint"]
+__all__ = [
+    "digest_files",
+    "embedded_checkpoint_dir",
+    "fingerprint",
+    "load_checkpoint",
+    "locate_checkpoint",
+    "read_tokenizer",
+]
 
 _MAX_TOKENIZER_BYTES = 64 << 20
 _Part = TypeVar("_Part")
@@ -99,7 +106,7 @@ def load_checkpoint(
     root = allowed_root(directory)
     refuse_pickles(directory)
     config = read_config(directory)
-    tokenizer = _read_tokenizer(contained_file(directory, TOKENIZER_NAME, root=root))
+    tokenizer = read_tokenizer(contained_file(directory, TOKENIZER_NAME, root=root))
     paths = [contained_file(directory, name, root=root) for name in config.weight_files]
     options = {
         "instructions": _part(directory, Instructions.from_json, config.instructions),
@@ -157,7 +164,12 @@ def _part(directory: Path, make: Callable[[dict[str, Any]], _Part], data: dict[s
         ) from None
 
 
-def _read_tokenizer(path: Path) -> Tokenizer:
+def read_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer in a file that anybody may have written.
+
+    Raises:
+        CheckpointError: too large, not JSON, or no tokenizer.
+    """
     # Size, depth and form are checked before the parser in Rust sees the file.
     read_json(path, max_bytes=_MAX_TOKENIZER_BYTES)
     try:
@@ -235,12 +247,21 @@ def fingerprint(directory: Path) -> str:
     Raises:
         CheckpointError: a file is missing or refused.
     """
-    root = allowed_root(directory)
     config = read_config(directory)
     facts = config.to_json()
     del facts["training"], facts["library_version"]
+    return digest_files(directory, facts, (TOKENIZER_NAME, *config.weight_files))
+
+
+def digest_files(directory: Path, facts: dict[str, Any], names: Iterable[str]) -> str:
+    """sha256 (64 hex digits) of plain JSON and of files of a checkpoint, in order.
+
+    Raises:
+        CheckpointError: a file is missing or refused.
+    """
+    root = allowed_root(directory)
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for name in (TOKENIZER_NAME, *config.weight_files):
+    for name in names:
         part = hashlib.sha256()
         with contained_file(directory, name, root=root).open("rb") as file:
             while block := file.read(1 << 20):

@@ -32,6 +32,7 @@ __all__ = [
     "check_files",
     "collect",
     "expected_table",
+    "finite_on_cpu",
     "read_tensors",
     "shell_of_backbone",
     "shell_of_head",
@@ -265,6 +266,15 @@ def collect(
         named[f"head.{name}"] = tensor.float()
     for target, (low, high) in adapter.tensors.items() if adapter else ():
         named[f"adapter.{target}.lora_A"], named[f"adapter.{target}.lora_B"] = low, high
+    return finite_on_cpu(named)
+
+
+def finite_on_cpu(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors ready to be written.
+
+    Raises:
+        CheckpointError: values that are not finite.
+    """
     ready: dict[str, Tensor] = {}
     for name, tensor in named.items():
         if not bool(torch.isfinite(tensor).all()):

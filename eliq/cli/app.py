@@ -11,6 +11,7 @@ import typer
 
 from ..errors import EliqError
 from . import job, output
+from .explain_command import explain
 from .gates import parse_gates
 from .inputs import find_images, pair_prompts
 
@@ -31,6 +32,11 @@ class Format(str, Enum):
     human = "human"
     json = "json"
     quiet = "quiet"
+
+
+class System(str, Enum):
+    eliq = "eliq"
+    ip_iqa = "ip-iqa"
 
 
 class SortBy(str, Enum):
@@ -70,6 +76,15 @@ Checkpoint = Annotated[
         "-c",
         metavar="DIR|HUB_ID",
         help="A trained critic; default: the one in the package.",
+        show_default=False,
+    ),
+]
+SystemOption = Annotated[
+    System | None,
+    typer.Option(
+        "--system",
+        help="Insist on a label-free critic (eliq) or a scorer trained on ratings (ip-iqa); "
+        "default: what the checkpoint is.",
         show_default=False,
     ),
 ]
@@ -166,6 +181,7 @@ def score(
     prompt: Prompt = None,
     prompts: Prompts = None,
     checkpoint: Checkpoint = None,
+    system: SystemOption = None,
     zero_shot: ZeroShot = None,
     device: Device = None,
     dtype: Dtype = None,
@@ -183,8 +199,8 @@ def score(
     eliq score images/ --prompts prompts.jsonl --json
     """
     request = _request(
-        sources, prompt, prompts, checkpoint, zero_shot, device, dtype, batch_px, fail_under,
-        format, json, quiet,
+        sources, prompt, prompts, checkpoint, system, zero_shot, device, dtype, batch_px,
+        fail_under, format, json, quiet,
     )  # fmt: skip
     return job.run(request)
 
@@ -208,6 +224,7 @@ def rank(
         ),
     ] = None,
     checkpoint: Checkpoint = None,
+    system: SystemOption = None,
     zero_shot: ZeroShot = None,
     device: Device = None,
     dtype: Dtype = None,
@@ -228,8 +245,8 @@ def rank(
         if not Path(contact_sheet).resolve().parent.is_dir():
             raise typer.BadParameter(f"--contact-sheet {contact_sheet}: no such directory")
     request = _request(
-        sources, prompt, prompts, checkpoint, zero_shot, device, dtype, batch_px, fail_under,
-        format, json, quiet,
+        sources, prompt, prompts, checkpoint, system, zero_shot, device, dtype, batch_px,
+        fail_under, format, json, quiet,
     )  # fmt: skip
     return job.run(request, rank_by=by.value, contact_sheet_path=contact_sheet)
 
@@ -257,11 +274,15 @@ def info(
     return show_info(checkpoint, as_json=_chosen_format(format, json, False) is Format.json)
 
 
+app.command()(explain)
+
+
 def _request(
     sources: list[str] | None,
     prompt: str | None,
     prompts: str | None,
     checkpoint: str | None,
+    system: System | None,
     zero_shot: str | None,
     device: str | None,
     dtype: str | None,
@@ -277,6 +298,10 @@ def _request(
         raise typer.BadParameter("give --prompt or --prompts, not both")
     if checkpoint is not None and zero_shot is not None:
         raise typer.BadParameter("give --checkpoint or --zero-shot, not both")
+    if system is System.ip_iqa and checkpoint is None:
+        raise typer.BadParameter(
+            "--system ip-iqa: give --checkpoint too; no such weights come with the package"
+        )
     if not sources and prompts is None:
         raise typer.BadParameter("name at least one image or directory")
     try:
@@ -293,6 +318,7 @@ def _request(
         gates=gates,
         scorer_options={
             "checkpoint": checkpoint,
+            "system": system.value if system else None,
             "zero_shot": zero_shot,
             "device": device,
             "dtype": dtype,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..shown_text import printable
+from .info_ip_iqa import ip_iqa_facts, ip_iqa_lines
 from .output import emit
 
 __all__ = ["checkpoint_facts", "show_info"]
@@ -53,7 +54,10 @@ def checkpoint_facts(checkpoint: str | None) -> dict[str, Any]:
     """
     from ..checkpoint import fingerprint, locate_checkpoint, read_config
     from ..checkpoint.safetensors_checks import read_header
+    from ..loading import find_system
 
+    if checkpoint is not None and find_system(checkpoint) == "ip-iqa":
+        return ip_iqa_facts(checkpoint)
     directory = locate_checkpoint(checkpoint)
     config = read_config(directory)
     paths = [directory / name for name in config.weight_files]
@@ -88,6 +92,21 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "directory", where
     yield "fingerprint", facts["fingerprint"][:16]
     yield "written by", f"eliq {facts['library_version']}"
+    if "scale" in facts:
+        yield from ip_iqa_lines(facts)
+    else:
+        yield from _critic_lines(facts)
+    for name, value in facts["training"].items():
+        is_plain = isinstance(value, (str, int, float, bool))
+        text = str(value) if is_plain else json.dumps(value, ensure_ascii=False)
+        if len(text) > _MOST_SHOWN:
+            text = (
+                f"{len(value)} settings, in eliq info --json" if not is_plain else text[:77] + "..."
+            )
+        yield f"training {name.replace('_', ' ')}", text
+
+
+def _critic_lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     backbone = facts["backbone"]
     if backbone["weights"] == "hub":
         yield "backbone", f"{backbone['id']} at {backbone['revision'][:12]}, from the hub"
@@ -103,14 +122,6 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield kind.replace("_", " "), f"{name.replace('_', ' ')}: {_pairs(values)}"
     for name, text in facts["instructions"].items():
         yield f"asks ({name})", str(text)
-    for name, value in facts["training"].items():
-        is_plain = isinstance(value, (str, int, float, bool))
-        text = str(value) if is_plain else json.dumps(value, ensure_ascii=False)
-        if len(text) > _MOST_SHOWN:
-            text = (
-                f"{len(value)} settings, in eliq info --json" if not is_plain else text[:77] + "..."
-            )
-        yield f"training {name.replace('_', ' ')}", text
 
 
 def _pairs(values: Mapping[str, Any]) -> str:

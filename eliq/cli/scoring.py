@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .inputs import Item
 
 if TYPE_CHECKING:
+    from ..ip_iqa import IPIQA
     from ..scorer import Scorer
 
 __all__ = ["SORT_KEYS", "load_scorer", "score_rows", "sort_key", "sort_rows"]
@@ -19,28 +20,30 @@ SORT_KEYS = ("mean", "visual_quality", "alignment", "min")
 def load_scorer(
     checkpoint: str | None = None,
     *,
+    system: str | None = None,
     zero_shot: str | None = None,
     device: str | None = None,
     dtype: str | None = None,
     batch_px: int | None = None,
-) -> Scorer:
+) -> Scorer | IPIQA:
     """The scorer that the options name: a checkpoint, a bare model, or the embedded critic.
 
     Raises:
-        EliqError: as `Scorer.from_pretrained` and `Scorer.zero_shot` do.
+        EliqError: as `eliq.load_scorer` and `Scorer.zero_shot` do.
     """
     # Messages are ours to write: a load prints neither advice nor bars of other libraries.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from .. import loading
     from ..scorer import Scorer
 
     options: dict[str, Any] = {"device": device, "dtype": dtype, "max_batch_px": batch_px}
     if zero_shot is not None:
         return Scorer.zero_shot(zero_shot, **options)
-    return Scorer.from_pretrained(checkpoint, **options)
+    return loading.load_scorer(checkpoint, system=system, **options)
 
 
-def score_rows(scorer: Scorer, items: Sequence[Item]) -> Iterator[dict[str, Any]]:
+def score_rows(scorer: Scorer | IPIQA, items: Sequence[Item]) -> Iterator[dict[str, Any]]:
     """One JSON-ready row an item, in order, as soon as its part of the stream is scored.
 
     The keys are ``path``, ``prompt`` and those of `Scores.to_rows`.
