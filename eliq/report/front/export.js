@@ -1,0 +1,75 @@
+// Take the kept images away: as a list of paths, as a table, or as the command that does the same.
+
+const keptRows = () => orderBy(mainScore()).filter((row) => kept[row]).reverse();
+
+function download(name, type, text) {
+  const address = URL.createObjectURL(new Blob([text], { type }));
+  const link = element("a");
+  link.href = address;
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(address), 10_000);
+}
+
+/** One path a line; a member of an archive as archive/member. */
+function listOfPaths() {
+  return keptRows().map((row) => `${exportedPath(row)}\n`).join("");
+}
+
+function exportedPath(row) {
+  const member = column("member")(row);
+  return member === null ? pathOf(row) : `${pathOf(row)}/${member}`;
+}
+
+/** One field of a CSV line. A spreadsheet would run a text that begins like a formula. */
+function field(value, isPath = false) {
+  if (typeof value === "number") return isNaN(value) ? "" : String(value);
+  let text = String(value ?? "");
+  if (/^[=+\-@\t\r]/.test(text)) text = (isPath ? "./" : "'") + text;
+  return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+function tableOfKept() {
+  const lines = keptRows().map((row) => [
+    field(exportedPath(row), true), field(score.visual_quality[row]), field(score.alignment[row]),
+    field(flagsOf(row).join(" ")), field(promptOf(row)),
+  ].join(","));
+  return ["path,visual_quality,alignment,flags,prompt", ...lines].join("\r\n") + "\r\n";
+}
+
+/** `eliq keep` with these thresholds; filters have no counterpart there. */
+function commandLine() {
+  const options = SCORES.filter((name) => state.least[name] > 0).map((name) =>
+    ` --min-${name.replace("_", "-")} ${shortNumber(state.least[name])}`);
+  return `eliq keep ${DATA.about.directory}${options.join("")} --list`;
+}
+
+function showTaking() {
+  const number = IS_SAMPLE ? keptRows().length : totals.kept;
+  $("take-count").textContent = plural(number, "image") + (IS_SAMPLE ? " of this sample" : "");
+  $("export-txt").disabled = $("export-csv").disabled = number === 0;
+  $("command").textContent = commandLine();
+  $("take-note").textContent = isFiltered()
+    ? "The same thresholds on the command line, without the filters:"
+    : "The same on the command line:";
+}
+
+async function copyText(text, button) {
+  const before = button.textContent;
+  let word = "Copied";
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    word = "Not allowed here";
+  }
+  button.textContent = word;
+  setTimeout(() => { button.textContent = before; }, 1400);
+}
+
+function setUpExport() {
+  $("export-txt").addEventListener("click", () =>
+    download("kept.txt", "text/plain;charset=utf-8", listOfPaths()));
+  $("export-csv").addEventListener("click", () =>
+    download("kept.csv", "text/csv;charset=utf-8", "\ufeff" + tableOfKept()));
+  $("command-copy").addEventListener("click", (event) => copyText(commandLine(), event.currentTarget));
+}
