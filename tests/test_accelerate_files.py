@@ -16,9 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 FILES = ROOT / "training" / "runs" / "accelerate"
 SCRIPT = """
 from training.placement import Placement
-p = Placement()
-p.wait()
-print(p.rank, p.world_size, p.device.type, p.mean({"rank": p.rank})["rank"], flush=True)
+with Placement() as p:
+    print(p.rank, p.world_size, p.device.type, p.mean({"rank": p.rank})["rank"], flush=True)
 """
 
 
@@ -61,3 +60,18 @@ def test_processes_that_do_not_find_one_another_are_refused(monkeypatch):
 
     with pytest.raises(TrainingError, match="expected 2 processes .* found 1"):
         Placement("cpu")
+
+
+@pytest.mark.parametrize("module", ["run_all", "train_critic"])
+def test_several_processes_want_one_folder(module, monkeypatch, capsys):
+    """Without --out each would write a temporary folder of its own and wait for the others'."""
+    import importlib
+
+    from training.placement import Placement
+
+    def two(self, device=None):
+        self.rank, self.world_size, self._accelerator = 1, 2, None
+
+    monkeypatch.setattr(Placement, "__init__", two)
+    assert importlib.import_module(f"training.{module}").main(["--smoke"]) == 2
+    assert "give --out" in capsys.readouterr().err

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from eliq.backbone import Backbone
-from eliq.checkpoint import load_checkpoint
+from eliq.checkpoint import load_checkpoint, read_config
 
 from .tiny_backbone import tiny_backbone
 
-__all__ = ["load_backbone"]
+__all__ = ["load_backbone", "origin_of"]
 
 
 def load_backbone(
@@ -46,6 +47,15 @@ def load_backbone(
             min_pixels=min(backbone.patches.min_pixels, max_pixels),
         )
     return backbone
+
+
+def origin_of(name: str, revision: str | None = None) -> dict[str, Any]:
+    """Facts for a checkpoint: the pretrained model behind what `load_backbone` loads, which an
+    evaluation asks as the baseline; of a critic that is tuned on, the one it was tuned from."""
+    if not _is_eliq_checkpoint(Path(name)):
+        return {"backbone": name, "revision": revision}
+    facts = read_config(Path(name)).training
+    return {key: facts.get(key) for key in ("backbone", "revision")} | {"started_from": name}
 
 
 def _is_eliq_checkpoint(directory: Path) -> bool:

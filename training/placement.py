@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from eliq.errors import TrainingError
+from eliq.errors import ConfigError, TrainingError
 
 from .sharding import shard
 
@@ -77,9 +77,38 @@ class Placement:
         self.device = self._accelerator.device
         self.rank = self._accelerator.process_index
 
+    def __enter__(self) -> Placement:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:  # after an error the others may be anywhere, and are ended by the launcher
+            self.close()
+
+    def close(self) -> None:
+        """Waits for all processes and parts them: from here on each is alone.
+
+        A process that ends without it may abort in gloo's threads, and the launcher would then end
+        the first one too, in the middle of what it does alone.
+        """
+        if self._accelerator is None:
+            return
+        self.wait()
+        self._accelerator = None
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
     @property
     def is_main(self) -> bool:
         return self.rank == 0
+
+    def check_shared(self, out: object) -> None:
+        """Several processes write one folder; a temporary one each would not be it.
+
+        Raises:
+            ConfigError: `out` is None, and there are several.
+        """
+        if out is None and self.world_size > 1:
+            raise ConfigError("several processes need one folder to write: give --out")
 
     def loading_device(self, tuning: str) -> torch.device:
         """Where to load a backbone: on the CPU, if `wrap` makes it smaller as it moves it."""

@@ -31,11 +31,10 @@ from typing import Any
 
 import torch
 
-from eliq.checkpoint import read_config
 from eliq.errors import ConfigError, EliqError
 from eliq.supervision import SupervisionConfig, build_supervision
 
-from .backbones import load_backbone
+from .backbones import load_backbone, origin_of
 from .eras import NewEra, compare, prepare, read_anchors, relabel, write_drift_report
 from .evaluation import Interrupted
 from .pipeline import Stopped, train_critic
@@ -54,9 +53,13 @@ def main(arguments: list[str] | None = None) -> int:
     level = logging.WARNING if options.quiet else logging.INFO
     logging.basicConfig(stream=sys.stderr, level=level, format="%(message)s")
     try:
-        with StopRequest() as stop, tempfile.TemporaryDirectory() as temporary:
+        with (
+            StopRequest() as stop,
+            Placement(options.device) as placement,
+            tempfile.TemporaryDirectory() as temporary,
+        ):
             try:
-                report = _run(options, stop, Path(temporary))
+                report = _run(options, placement, stop, Path(temporary))
             except (Stopped, Interrupted):
                 log.warning("stopped and saved; the same command goes on from here")
                 return stop.exit_code or 1
@@ -70,8 +73,12 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _run(options: argparse.Namespace, stop: StopRequest, temporary: Path) -> dict[str, Any]:
-    placement = Placement(options.device)
+def _run(
+    options: argparse.Namespace, placement: Placement, stop: StopRequest, temporary: Path
+) -> dict[str, Any]:
+    placement.check_shared(options.out)
+    if options.smoke and placement.world_size > 1:
+        raise ConfigError("--smoke runs in one process: start it without accelerate launch")
     if options.smoke:
         options.out = options.out or temporary / "new"
         _smoke_inputs(options, temporary, stop)
@@ -114,7 +121,7 @@ def _run(options: argparse.Namespace, stop: StopRequest, temporary: Path) -> dic
         num_parameters, given1, given2, seed=options.seed, smoke=options.smoke
     )
     facts = {
-        "backbone": options.backbone or read_config(options.critic).training.get("backbone"),
+        **origin_of(str(options.backbone or options.critic)),
         "num_parameters": num_parameters,
         "refresh": {"eras": anchors.eras, "anchors_sha256": anchors.sha256},
     }

@@ -68,9 +68,13 @@ def main(arguments: list[str] | None = None) -> int:
     level = logging.WARNING if options.quiet else logging.INFO
     logging.basicConfig(stream=sys.stderr, level=level, format="%(message)s")
     try:
-        with StopRequest() as stop, tempfile.TemporaryDirectory() as temporary:
+        with (
+            StopRequest() as stop,
+            Placement(options.device) as placement,
+            tempfile.TemporaryDirectory() as temporary,
+        ):
             try:
-                report = _run(options, stop, Path(temporary))
+                report = _run(options, placement, stop, Path(temporary))
             except (Stopped, Interrupted):
                 log.warning("stopped and saved; the same command goes on from here")
                 return stop.exit_code or 1
@@ -82,15 +86,20 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _run(options: argparse.Namespace, stop: StopRequest, temporary: Path) -> dict[str, Any]:
+def _run(
+    options: argparse.Namespace, placement: Placement, stop: StopRequest, temporary: Path
+) -> dict[str, Any]:
     known = [field.name for field in fields(RunConfig)]
     data = read_settings(options.config, known) if options.config else {}
+    placement.check_shared(options.out)
     if options.smoke:
         _silence_pipelines()
         out = options.out or temporary / "run"
-        ratings = _rated(out)
+        if placement.is_main:  # which alone evaluates
+            _write_rated(out)
+        ratings = {"csv": str(out / "rated" / "ratings.csv")}
         data = {**SMOKE, **data}
-        data["evaluation"] = {"sets": {"csv": str(ratings)}, **data["evaluation"]}
+        data["evaluation"] = {"sets": ratings, **data["evaluation"]}
     elif options.config is None or options.out is None:
         raise ConfigError("give CONFIG and --out, or --smoke; see --help")
     else:
@@ -100,21 +109,20 @@ def _run(options: argparse.Namespace, stop: StopRequest, temporary: Path) -> dic
     return run_all(
         RunConfig.from_json(data),
         out,
-        placement=Placement(options.device),
+        placement=placement,
         smoke=options.smoke,
         stop=stop,
         progress=not options.quiet,
     )
 
 
-def _rated(out: Path) -> Path:
+def _write_rated(out: Path) -> None:
     """The smoke run's pictures with opinions that nobody gave, whole or not there."""
     folder, partial = out / "rated", out / ".rated.partial"
     if not folder.is_dir():
         shutil.rmtree(partial, ignore_errors=True)
         write_smoke_set(partial)
         partial.rename(folder)
-    return folder / "ratings.csv"
 
 
 def _silence_pipelines() -> None:

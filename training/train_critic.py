@@ -33,7 +33,7 @@ import torch
 from eliq.errors import ConfigError, EliqError
 from eliq.supervision import SupervisionConfig
 
-from .backbones import load_backbone
+from .backbones import load_backbone, origin_of
 from .pipeline import Stopped, train_critic
 from .placement import Placement
 from .run_state import StopRequest
@@ -52,9 +52,13 @@ def main(arguments: list[str] | None = None) -> int:
         format="%(message)s",
     )
     try:
-        with StopRequest() as stop, tempfile.TemporaryDirectory() as temporary:
+        with (
+            StopRequest() as stop,
+            Placement(options.device) as placement,
+            tempfile.TemporaryDirectory() as temporary,
+        ):
             try:
-                report = _run(options, stop, Path(temporary))
+                report = _run(options, placement, stop, Path(temporary))
             except Stopped:
                 log.warning("stopped and saved; the same command goes on from here")
                 return stop.exit_code or 1
@@ -68,8 +72,10 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _run(options: argparse.Namespace, stop: StopRequest, temporary: Path) -> dict[str, Any]:
-    placement = Placement(options.device)
+def _run(
+    options: argparse.Namespace, placement: Placement, stop: StopRequest, temporary: Path
+) -> dict[str, Any]:
+    placement.check_shared(options.out)
     settings = {}
     if options.config is not None:
         settings = read_settings(options.config, ("stage1", "stage2"))
@@ -110,7 +116,7 @@ def _run(options: argparse.Namespace, stop: StopRequest, temporary: Path) -> dic
         held_out_share=0.34 if options.smoke else options.held_out_share,
         split_seed=options.seed,
         storage_dtype=torch.bfloat16,
-        facts={"backbone": name, "num_parameters": num_parameters},
+        facts=origin_of(name, options.revision) | {"num_parameters": num_parameters},
         placement=placement,
         stop=stop,
         progress=not options.quiet,

@@ -25,7 +25,7 @@ import torch
 from eliq.errors import TrainingError
 from eliq.supervision import build_supervision
 
-from ..backbones import load_backbone
+from ..backbones import load_backbone, origin_of
 from ..evaluate import evaluate
 from ..evaluation import READERS, load_raters
 from ..journal import write_atomically
@@ -69,9 +69,10 @@ def run_all(
     images = run.step("positives", run.positives)
     run.step("set", lambda: run.supervision(images))
     run.step("critic", lambda: run.train(smoke))
+    placement.close()  # a long evaluation would outlast the patience of the others
     if not placement.is_main:
         return {}
-    run.step("evaluation", lambda: run.evaluate(smoke), alone=True)
+    run.step("evaluation", lambda: run.evaluate(smoke))
     return run.report
 
 
@@ -91,14 +92,12 @@ class _Run:
         self.shard = Shard(placement.rank, placement.world_size, str(placement.device))
         self.report: dict[str, Any] = {"out": str(out), "steps": {}}
 
-    def step(self, name: str, work: Callable[[], Any], *, alone: bool = False) -> Any:
-        """Does one step, then waits for the other processes (unless `alone`: they have left);
-        keeps its report and its time."""
+    def step(self, name: str, work: Callable[[], Any]) -> Any:
+        """Does one step, then waits for the other processes; keeps its report and its time."""
         log.info("step: %s", name)
         start = time.perf_counter()
         result, report = work()
-        if not alone:
-            self.placement.wait()
+        self.placement.wait()
         report["seconds"] = round(time.perf_counter() - start, 1)
         self.report["steps"][name] = report
         if self.placement.is_main:
@@ -174,7 +173,7 @@ class _Run:
             supervision=config.supervision,
             held_out_share=config.held_out_share,
             split_seed=config.seed,
-            facts={"backbone": choice.name, "revision": choice.revision, "num_parameters": number},
+            facts=origin_of(choice.name, choice.revision) | {"num_parameters": number},
             placement=self.placement,
             stop=self.stop,
             progress=self.progress,
