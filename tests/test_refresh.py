@@ -91,6 +91,48 @@ def test_a_grown_set_holds_both_eras_without_the_anchors(tmp_path, old_set, anch
         grow_set(tmp_path / "grown", new_set, tmp_path / "fourth", "era-2", anchors)
 
 
+def test_words_of_anchors_are_not_taught_to_be_wrong(tmp_path, old_set, anchors):
+    """An anchor's prompt may be the wrong prompt of another row, and a variant of a third."""
+    frozen = next(point.prompt for point in anchors.points.values() if point.is_positive)
+    new_set = write_set(tmp_path / "new", num_sources=6, seed=1)
+    (new_set / "supervision.json").write_text('{"config": {}}')
+    path = new_set / "manifest.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    for i, row in enumerate(rows):
+        row["prompt"] = f"a lamp {i}"
+    rows[0] |= {"negative_prompt": f" {frozen.upper()}.", "negative_prompt_kind": "shuffle"}
+    rows[1] |= {"negative_prompt": frozen, "negative_prompt_kind": "colour"}
+    rows[2] |= {"prompt_group": frozen}
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    grow_set(old_set, new_set, tmp_path / "grown", "era-2", anchors)
+    grown = {row.tuple_id: row for row in read_supervision(tmp_path / "grown").tuples}
+    assert "era-2-t002" not in grown
+    known = {row.prompt for row in grown.values()}
+    for name in ("era-2-t000", "era-2-t001"):
+        assert grown[name].negative_prompt in known - {grown[name].prompt}
+        assert grown[name].negative_prompt_kind == "shuffle"
+    assert grown["era-2-t003"].negative_prompt == rows[3]["negative_prompt"]
+
+
+def test_an_anchor_that_is_a_variant_keeps_its_group_out(tmp_path):
+    old_set = write_set(tmp_path / "old", num_sources=4)
+    (old_set / "supervision.json").write_text('{"config": {}}')
+    path = old_set / "manifest.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows[1]["prompt_group"] = rows[0]["prompt"]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    held_out = read_supervision(old_set)
+    found = add_anchors(
+        read_anchors(tmp_path / "anchors"),
+        held_out,
+        "era-1",
+        num_prompts=1,
+        prefer=[bare_prompt(rows[1]["prompt"])],
+    )
+    assert found.prompts == {bare_prompt(rows[i]["prompt"]) for i in (0, 1)}
+    assert read_anchors(found.folder).prompts == found.prompts
+
+
 def test_a_link_undoes_a_change_of_scale():
     raw = np.random.default_rng(0).normal(size=50)
     old = Calibration(2.0, -0.3)

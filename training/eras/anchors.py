@@ -35,7 +35,7 @@ _FORMAT = {"format": "eliq-anchors", "format_version": 1}
 @dataclass(frozen=True)
 class Anchor:
     """One image with one prompt; `file` lies in the folder, `is_positive` = an undamaged image
-    with its own prompt."""
+    with its own prompt, `group` the prompt that this is a generated variant of, if it is one."""
 
     id: str
     era: str
@@ -43,6 +43,7 @@ class Anchor:
     sha256: str
     prompt: str
     is_positive: bool
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,13 @@ class Anchors:
     @property
     def prompts(self) -> set[str]:
         """What no critic may be trained on, as `bare_prompt` gives it."""
-        return {bare_prompt(point.prompt) for point in self.points.values() if point.is_positive}
+        texts = {
+            text
+            for point in self.points.values()
+            if point.is_positive
+            for text in (point.prompt, point.group)
+        }
+        return {bare_prompt(text) for text in texts - {""}}
 
     @property
     def sha256(self) -> str:
@@ -154,7 +161,8 @@ def add_anchors(
     (found.folder / "images").mkdir(parents=True, exist_ok=True)
     for prompt in prompts:
         row = _first(held_out.tuples, prompt, seed)
-        best = _freeze(found, era, row.positive, row.prompt, is_positive=True)
+        group = row.prompt_group
+        best = _freeze(found, era, row.positive, row.prompt, is_positive=True, group=group)
         wrong = _freeze(found, era, row.positive, row.negative_prompt)
         _chain(found, era, "alignment", row.negative_prompt_kind, (best, wrong))
         for negative in (row.technical, row.aesthetic):
@@ -170,7 +178,13 @@ def add_anchors(
 
 
 def _freeze(
-    anchors: Anchors, era: str, source: str, prompt: str, *, is_positive: bool = False
+    anchors: Anchors,
+    era: str,
+    source: str,
+    prompt: str,
+    *,
+    is_positive: bool = False,
+    group: str = "",
 ) -> str:
     digest = _sha256(Path(source))
     name = f"images/{digest[:24]}{Path(source).suffix.lower()}"
@@ -184,7 +198,7 @@ def _freeze(
         with open(partial, "r+b") as file:
             os.fsync(file.fileno())
         os.replace(partial, target)
-    anchors.points[anchor_id] = Anchor(anchor_id, era, name, digest, prompt, is_positive)
+    anchors.points[anchor_id] = Anchor(anchor_id, era, name, digest, prompt, is_positive, group)
     return anchor_id
 
 

@@ -6,11 +6,13 @@
     OUT/supervision.json                 which eras, and the settings of their rows
 
 Images are hard links to those of the parts where the file system has them, else copies. Rows whose
-prompt is an anchor's are left out, of every era.
+prompt is an anchor's are left out, of every era; where it is the wrong prompt of another row, that
+row gets another, or the critic would learn that the anchor's words are wrong.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -20,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from eliq.errors import SupervisionError
-from eliq.supervision import SupervisionConfig, bare_prompt
+from eliq.supervision import SupervisionConfig, bare_prompt, shuffled_prompt
 
 from ..journal import write_atomically, write_lines
 from .anchors import Anchors
@@ -70,7 +72,7 @@ def grow_set(old_set: Path, new_set: Path, out: Path, era: str, anchors: Anchors
         SupervisionError: the era is already part of the old set, or an image is missing.
         OSError: the disk refuses.
     """
-    before = eras_of(old_set)
+    before, forbidden = eras_of(old_set), anchors.prompts
     if era in before:
         raise SupervisionError(f"{old_set} already holds an era {era!r}: give another name")
     kept: dict[str, Counter] = {"tuples": Counter(), "ladders": Counter()}
@@ -79,16 +81,22 @@ def grow_set(old_set: Path, new_set: Path, out: Path, era: str, anchors: Anchors
         ("manifest.jsonl", "tuple_id", "tuples"),
         ("ladders.jsonl", "ladder_id", "ladders"),
     ):
-        rows = []
-        for folder, label in ((old_set, None), (new_set, era)):
-            for row in rows_of(folder, name):
-                if _is_of_anchors(row, anchors.prompts):
-                    num_anchor_rows += 1
-                    continue
-                row, prefix = _relabelled(row, key, label)
-                _with_paths(row, lambda path, f=folder, p=prefix: _place(f / path, out, p + path))
-                kept[kind][_era_of(row, before)] += 1
-                rows.append(row)
+        found = [
+            (row, folder, label)
+            for folder, label in ((old_set, None), (new_set, era))
+            for row in rows_of(folder, name)
+        ]
+        others = [one for one in found if not _is_of_anchors(one[0], forbidden)]
+        num_anchor_rows += len(found) - len(others)
+        prompts, rows = sorted({row["prompt"] for row, *_ in others}), []
+        for row, folder, label in others:
+            row, prefix = _relabelled(row, key, label)
+            if not _without_anchor_words(row, forbidden, prompts):
+                num_anchor_rows += 1
+                continue
+            _with_paths(row, lambda path, f=folder, p=prefix: _place(f / path, out, p + path))
+            kept[kind][_era_of(row, before)] += 1
+            rows.append(row)
         write_lines(out / name, rows)
     counts: dict[str, Any] = {kind: dict(found) for kind, found in kept.items()}
     counts["num_anchor_rows"] = num_anchor_rows
@@ -130,6 +138,17 @@ def _settings_of(folder: Path) -> dict[str, Any]:
 
 def _is_of_anchors(row: dict[str, Any], prompts: set[str]) -> bool:
     return any(bare_prompt(row.get(key, "")) in prompts for key in ("prompt", "prompt_group"))
+
+
+def _without_anchor_words(row: dict[str, Any], forbidden: set[str], prompts: list[str]) -> bool:
+    """Draws another wrong prompt in place of an anchor's; False where there is none."""
+    if bare_prompt(row.get("negative_prompt", "")) not in forbidden:
+        return True
+    draw = int(hashlib.sha256(row["tuple_id"].encode()).hexdigest()[:16], 16)
+    other = shuffled_prompt(row["prompt"], prompts, draw)
+    if other is not None:
+        row.update(negative_prompt=other, negative_prompt_kind="shuffle")
+    return other is not None
 
 
 def _era_of(row: dict[str, Any], eras: list[str]) -> str:
