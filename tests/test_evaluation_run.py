@@ -8,6 +8,7 @@ import math
 import os
 import sys
 import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from eliq import Scorer
 from eliq.errors import EvaluationError
 from tests.tiny import tiny_backbone, tiny_head
 from training import evaluate
+from training.backbones import origin_of
 from training.evaluation import (
     READERS,
     CriticRater,
@@ -196,6 +198,37 @@ def test_a_bare_model_that_cannot_be_loaded_is_named(tmp_path):
         next(named)
     left_out = load_raters(tmp_path / "critic", not_run=not_run, zero_shot="none", device="cpu")
     assert len(list(left_out)) == 1 and "left out" in not_run["zero-shot"]
+
+
+def test_the_bare_model_is_asked_as_its_critic_is(tmp_path, monkeypatch):
+    """The same revision, questions and size of the images: what differs is the training."""
+    backbone = tiny_backbone()
+    backbone.patches = replace(backbone.patches, max_pixels=128 * 128)
+    facts = {"backbone": "owner/model", "revision": "abc"}
+    Scorer(backbone, tiny_head(), training=facts).save_pretrained(tmp_path / "critic")
+    asked = []
+
+    def zero_shot(model, **options):
+        asked.append((model, options))
+        return Scorer(tiny_backbone())
+
+    monkeypatch.setattr(Scorer, "zero_shot", zero_shot)
+    assert len(list(load_raters(tmp_path / "critic", not_run={}, device="cpu"))) == 2
+    [(model, options)] = asked
+    assert (model, options["revision"]) == ("owner/model", "abc")
+    assert options["patches"] == backbone.patches
+    assert options["instructions"] == backbone.instructions
+    list(load_raters(tmp_path / "critic", not_run={}, zero_shot="other/model", device="cpu"))
+    assert asked[1] == ("other/model", {"device": "cpu", "dtype": None})
+
+
+def test_a_critic_tuned_on_names_the_model_behind_it(tmp_path):
+    facts = {"backbone": "owner/model", "revision": "abc"}
+    Scorer(tiny_backbone(), tiny_head(), training=facts).save_pretrained(tmp_path / "critic")
+    found = origin_of(str(tmp_path / "critic"))
+    assert found == {**facts, "started_from": str(tmp_path / "critic")}
+    assert origin_of("owner/model", "abc") == facts
+    assert origin_of("embedded") == {"backbone": "embedded", "revision": None}
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from eliq import Scorer
 from eliq.errors import EliqError, EvaluationError
@@ -50,6 +51,7 @@ def load_raters(
             Scorer.from_pretrained(checkpoint, device=device, dtype=dtype), name=name
         )
         model = bare_model_of(critic.scorer) if zero_shot == "auto" else zero_shot
+        alike = _alike(critic.scorer) if zero_shot == "auto" else {}
         place = str(critic.scorer.backbone.device)
         yield critic
         del critic
@@ -62,7 +64,7 @@ def load_raters(
             not_run["zero-shot"] = "left out on request"
         else:
             try:
-                bare = CriticRater(Scorer.zero_shot(model, device=device, dtype=dtype))
+                bare = CriticRater(Scorer.zero_shot(model, device=device, dtype=dtype, **alike))
             except EliqError as error:
                 if zero_shot != "auto":
                     raise EvaluationError(f"zero-shot {model}: {error}") from error
@@ -85,3 +87,15 @@ def bare_model_of(scorer: Scorer) -> str | None:
     """
     named = scorer.info()["backbone"]["hub_id"] or scorer.training.get("backbone")
     return named if isinstance(named, str) and named not in ("embedded", "tiny") else None
+
+
+def _alike(scorer: Scorer) -> dict[str, Any]:
+    """What the bare model shares with its critic, so that nothing but the training differs: the
+    revision, the questions, and how large it sees an image."""
+    revision = scorer.info()["backbone"]["revision"] or scorer.training.get("revision")
+    backbone = scorer.backbone
+    return {
+        "revision": revision if isinstance(revision, str) else None,
+        "instructions": backbone.instructions,
+        "patches": backbone.patches,
+    }
