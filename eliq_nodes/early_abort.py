@@ -54,6 +54,7 @@ class EarlyAbortNode(io.ComfyNode):
                     "prompt",
                     default="",
                     multiline=True,
+                    placeholder="prompt (empty: found in the graph)",
                     tooltip="The prompt that the picture should match. Empty = the text found "
                     "before 'positive'.",
                 ),

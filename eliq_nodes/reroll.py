@@ -61,6 +61,7 @@ class RerollNode(io.ComfyNode):
                     multiline=True,
                     lazy=True,
                     raw_link=True,
+                    placeholder="prompt (empty: found in the graph)",
                     tooltip="The prompt that the image should match. Empty = the text found "
                     "before 'positive'.",
                 ),

@@ -18,7 +18,7 @@ SHOWN = {
     "score": {"ELIQScore"},
     "gate": {"ELIQScore", "ELIQGate", "PreviewImage"},
     "best_of_batch": {"ELIQScore", "ELIQPickBest", "ELIQSaveScored"},
-    "reroll": {"ELIQReroll", "ELIQScore", "ELIQSaveScored"},
+    "reroll": {"ELIQReroll", "ELIQSaveScored"},
     "early_abort": {"ELIQUsedSeed", "ELIQScore"},
 }
 
