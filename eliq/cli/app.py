@@ -271,7 +271,7 @@ def info(
     """
     from .info import show_info
 
-    return show_info(checkpoint, as_json=_chosen_format(format, json, False) is Format.json)
+    return show_info(checkpoint, as_json=chosen_format(format, json, False) is Format.json)
 
 
 app.command()(explain)
@@ -293,7 +293,7 @@ def _request(
     quiet: bool,
 ) -> job.Request:
     """What to do, checked before anything heavy is imported; wrong usage exits with 2."""
-    chosen = _chosen_format(format, json, quiet)
+    chosen = chosen_format(format, json, quiet)
     if prompt is not None and prompts is not None:
         raise typer.BadParameter("give --prompt or --prompts, not both")
     if checkpoint is not None and zero_shot is not None:
@@ -336,7 +336,8 @@ _WRITERS = {
 }
 
 
-def _chosen_format(format: Format, json: bool, quiet: bool) -> Format:
+def chosen_format(format: Format, json: bool, quiet: bool) -> Format:
+    """What --format, --json and --quiet say together; wrong usage exits with 2."""
     named = {Format.json} if json else set()
     named |= {Format.quiet} if quiet else set()
     named |= {format} if format is not Format.auto else set()
@@ -346,3 +347,7 @@ def _chosen_format(format: Format, json: bool, quiet: bool) -> Format:
     if named:
         return named.pop()
     return Format.human if sys.stdout.isatty() else Format.json
+
+
+# The other commands add themselves to `app`.
+from . import run as _run  # noqa: E402, F401

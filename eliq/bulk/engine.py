@@ -1,0 +1,287 @@
+"""Scores the units of a plan: decode ahead, score window by window, write part by part."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import TYPE_CHECKING
+
+from ..errors import BulkError
+from ..images import LoadedImage
+from .config import RunConfig, default_workers
+from .decoding import Decoded, DecodePool
+from .fingerprint import RunFingerprint, check_fingerprint
+from .items import Item, SubPart
+from .parts import PartDone, part_facts, read_part, read_thumbnails, write_part
+from .plan import Plan, load_plan
+from .rows import Columns, add_window, empty_columns, prompt_of
+from .unfinished import forget_beginning, keep_beginning, read_beginning
+from .windows import split_windows, window_px
+from .worker_process import WorkerProcess
+
+if TYPE_CHECKING:
+    from ..scorer import Scorer
+
+__all__ = ["Observer", "Progress", "UnitScorer", "run_local"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        num_done: rows that are there, those of earlier runs included.
+        num_failed: of them.
+        num_new: scored by this run.
+    """
+
+    num_done: int
+    num_failed: int
+    num_new: int
+
+
+Observer = Callable[[Progress], None]  # may raise, which ends the run after what is done was kept
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A part to be written: all of its items, or those that failed before."""
+
+    subpart: SubPart
+    items: tuple[Item, ...]
+    columns: Columns  # the rows that are there already
+    thumbnails: list[bytes | None] | None
+    rows: tuple[int, ...] | None = None  # where the items' rows go; None = at the end
+
+
+class UnitScorer:
+    """A loaded critic with its decoding processes; use as a context manager.
+
+    Args:
+        config: of the run.
+        plan: None = the one in ``config.out_dir``.
+        scorer: None = the one that the config names.
+
+    Raises:
+        BulkError: the directory holds scores of another critic; the field that differs is named.
+        EliqError: as `eliq.Scorer.from_pretrained` and `zero_shot`.
+    """
+
+    def __init__(
+        self, config: RunConfig, plan: Plan | None = None, *, scorer: Scorer | None = None
+    ) -> None:
+        self.config = config
+        self.plan = plan or load_plan(config.out_dir)
+        self._folder = self.plan.folder
+        workers = [WorkerProcess() for _ in range(config.workers or default_workers())]
+        try:
+            self.scorer = scorer or _load_scorer(config)
+            self.fingerprint = RunFingerprint.of(self.scorer)
+            check_fingerprint(self._folder, self.fingerprint)
+            self._full_px = window_px(self.scorer.max_batch_px)
+            self._pool = DecodePool(
+                workers,
+                patches=getattr(self.scorer.backbone, "patches", None),
+                thumbnails=config.thumbnails,
+                timeout_s=config.item_timeout_s,
+                most_ahead_bytes=3 * self._full_px,
+            )
+        except BaseException:
+            for worker in workers:
+                worker.kill()
+            raise
+        self._num_done = self._num_failed = self._num_new = 0
+        self._observer: Observer | None = None
+
+    def __enter__(self) -> UnitScorer:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the decoding processes."""
+        self._pool.close()
+
+    def score_unit(self, unit: int, observer: Observer | None = None) -> list[PartDone]:
+        """Score what is missing of one unit; see `score_units`."""
+        return list(self.score_units([unit], observer))
+
+    def score_units(
+        self, units: Iterable[int], observer: Observer | None = None
+    ) -> Iterator[PartDone]:
+        """Score what is missing of ``units`` and write it; yields each part when it is written.
+
+        Parts that are there are passed over, or with ``retry_failed`` completed. What an error or
+        an interruption stops is kept up to the last finished window.
+
+        Raises:
+            BulkError: more images failed than ``max_errors``, or the disk refuses.
+        """
+        self._observer = observer
+        tasks: deque[_Task] = deque()
+        stream = self._pool.stream(self._feed(units, tasks))
+        while True:
+            if not tasks:
+                first = next(stream, None)
+                if not tasks:
+                    return
+                if first is not None:
+                    stream = chain([first], stream)
+            task = tasks.popleft()
+            yield self._score_task(task, islice(stream, len(task.items)))
+
+    def _feed(self, units: Iterable[int], tasks: deque[_Task]) -> Iterator[Item]:
+        for unit in units:
+            for subpart in self.plan.subparts(unit):
+                task = self._task(subpart)
+                if task is not None:
+                    tasks.append(task)
+                    yield from task.items
+
+    def _task(self, subpart: SubPart) -> _Task | None:
+        """What is to be done for a part; None where it is whole."""
+        facts = part_facts(self._folder, subpart.name)
+        if facts is not None and facts.digest == subpart.digest:
+            if not self.config.retry_failed or not facts.num_failed:
+                self._count(facts.num_rows, facts.num_failed, num_new=0)
+                return None
+            table = read_part(self._folder, subpart.name)
+            columns = {name: table[name].to_pylist() for name in table.column_names}
+            rows = tuple(i for i, status in enumerate(columns["status"]) if status != "ok")
+            self._count(facts.num_rows - len(rows), 0, num_new=0)
+            return _Task(
+                subpart,
+                tuple(subpart.items[row] for row in rows),
+                columns,
+                read_thumbnails(self._folder, subpart.name),
+                rows,
+            )
+        thumbnails: list[bytes | None] | None = [] if self.config.thumbnails else None
+        begun = read_beginning(self._folder, subpart)
+        if begun is None:
+            return _Task(subpart, subpart.items, empty_columns(), thumbnails)
+        columns, pictures = begun
+        num_begun = len(columns["id"])
+        self._count(num_begun, sum(s != "ok" for s in columns["status"]), num_new=0)
+        return _Task(
+            subpart,
+            subpart.items[num_begun:],
+            columns,
+            None if thumbnails is None else pictures,
+        )
+
+    def _score_task(self, task: _Task, decoded: Iterator[Decoded]) -> PartDone:
+        is_retry = task.rows is not None
+        columns = empty_columns() if is_retry else task.columns
+        thumbnails: list[bytes | None] = [] if is_retry else (task.thumbnails or [])
+        try:
+            for window in split_windows(decoded, full_px=self._full_px):
+                self._score_window(window, columns)
+                thumbnails += [one.thumbnail for one in window]
+                self._check_errors(columns)
+        except BaseException:
+            # Rows that were retried are retried again.
+            if not is_retry and columns["id"]:
+                self._try_to_keep(task, columns, thumbnails)
+            raise
+        pictures = thumbnails if task.thumbnails is not None else None
+        if task.rows is not None:
+            columns, pictures = _merged(task, columns, thumbnails)
+        done = write_part(self._folder, task.subpart, columns, pictures)
+        forget_beginning(self._folder, task.subpart)
+        return done
+
+    def _try_to_keep(self, task: _Task, columns: Columns, thumbnails: list[bytes | None]) -> None:
+        num_whole = len(thumbnails)  # the last thing that a finished window adds
+        whole = {name: column[:num_whole] for name, column in columns.items()}
+        pictures = thumbnails if task.thumbnails is not None else None
+        try:
+            keep_beginning(self._folder, task.subpart, whole, pictures)
+        except BulkError:
+            return  # the disk is full: the error that is under way says so
+
+    def _score_window(self, window: list[Decoded], columns: Columns) -> None:
+        loaded = [
+            LoadedImage(
+                one.pixels,
+                tuple(one.facts["flags"]),
+                one.facts.get("error"),
+                one.facts.get("error_class"),
+            )
+            for one in window
+        ]
+        prompts = [prompt_of(one)[0] for one in window]
+        start_s = time.perf_counter()
+        scores = self.scorer.score_loaded(loaded, prompts, bar=_Bar(self._count))
+        score_ms = (time.perf_counter() - start_s) * 1000
+        add_window(columns, window, scores, self.fingerprint, score_ms=score_ms)
+        num_failed = sum(error is not None for error in scores.errors)
+        self._count(0, num_failed, num_new=0)
+
+    def _count(self, num_done: int, num_failed: int = 0, num_new: int | None = None) -> None:
+        self._num_done += num_done
+        self._num_failed += num_failed
+        self._num_new += num_done if num_new is None else num_new
+        if self._observer is not None:
+            self._observer(Progress(self._num_done, self._num_failed, self._num_new))
+
+    def _check_errors(self, columns: Columns) -> None:
+        limit = self.config.max_errors
+        if limit is None or self._num_failed <= limit:
+            return
+        row = max(i for i, status in enumerate(columns["status"]) if status != "ok")
+        raise BulkError(
+            f"stopped: {self._num_failed} images failed, more than --max-errors {limit}; the last "
+            f"one is {columns['id'][row]}: {columns['error'][row]}"
+        )
+
+
+def run_local(config: RunConfig, plan: Plan, observer: Observer | None = None) -> None:
+    """Score every unit of the plan that falls to this process, in this process.
+
+    Raises:
+        BulkError, EliqError: as `UnitScorer` and its `score_units`.
+    """
+    with UnitScorer(config, plan) as scorer:
+        for _ in scorer.score_units(plan.units(config.rank, config.world_size), observer):
+            pass
+
+
+class _Bar:
+    """What the scorer tells when a batch is finished."""
+
+    def __init__(self, count: Callable[[int], None]) -> None:
+        self._count = count
+
+    def update(self, num_images: int) -> None:
+        self._count(num_images)
+
+
+def _merged(
+    task: _Task, columns: Columns, thumbnails: list[bytes | None]
+) -> tuple[Columns, list[bytes | None] | None]:
+    """The old rows of a part with the retried ones in their places."""
+    pictures = task.thumbnails
+    for new, row in enumerate(task.rows or ()):
+        for name, column in columns.items():
+            task.columns[name][row] = column[new]
+        if pictures is not None:
+            pictures[row] = thumbnails[new]
+    return task.columns, pictures
+
+
+def _load_scorer(config: RunConfig) -> Scorer:
+    # Messages are the run's to write: a load prints neither advice nor bars of other libraries.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from ..scorer import Scorer
+
+    options = {"device": config.device, "dtype": config.dtype, "max_batch_px": config.batch_px}
+    if config.zero_shot is not None:
+        return Scorer.zero_shot(config.zero_shot, **options)
+    return Scorer.from_pretrained(config.checkpoint, **options)

@@ -1,0 +1,119 @@
+"""What made the scores of a run: kept in ``run.json``, so that two critics are never mixed.
+
+The number of pixels in a batch is part of it: batches change the last bits of a score, and
+with it a run that was interrupted gives, to the last bit, what an unbroken one gives.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import __version__
+from ..errors import BulkError
+from .atomic import write_file_atomically
+
+if TYPE_CHECKING:
+    from ..scorer import Scorer
+
+__all__ = ["RUN_NAME", "RunFingerprint", "check_fingerprint"]
+
+RUN_NAME = "run.json"
+_FORMAT = {"format": "eliq-run", "version": 1}
+
+
+@dataclass(frozen=True)
+class RunFingerprint:
+    """Everything that decides a score, apart from the image and the prompt.
+
+    Attributes:
+        model_id: "embedded", or the directory or hub id.
+        revision: commit of a checkpoint from the hub.
+        checkpoint_sha256: of all that the checkpoint holds; None for a critic in memory.
+        head_sha256: of the head's weights; None without one.
+        dtype: of the backbone.
+        min_pixels, max_pixels: bounds of an image's area after resizing.
+        batch_px: pixels of a batch.
+        template_sha256: of the questions that are asked.
+        lib_version: of eliq.
+    """
+
+    model_id: str
+    revision: str | None
+    checkpoint_sha256: str | None
+    head_sha256: str | None
+    dtype: str
+    min_pixels: int | None
+    max_pixels: int | None
+    batch_px: int
+    template_sha256: str
+    lib_version: str = __version__
+
+    @classmethod
+    def of(cls, scorer: Scorer) -> RunFingerprint:
+        """That of a loaded scorer."""
+        facts = scorer.info()
+        patches = facts.get("patches") or {}
+        template = json.dumps(
+            [facts.get("instructions"), facts.get("max_prompt_tokens"), patches], sort_keys=True
+        )
+        directory = scorer.directory
+        is_snapshot = directory is not None and directory.parent.name == "snapshots"
+        return cls(
+            model_id=str(facts["source"] or "in memory"),
+            revision=directory.name if is_snapshot else None,
+            checkpoint_sha256=scorer.fingerprint,
+            head_sha256=_head_sha256(scorer),
+            dtype=facts["dtype"],
+            min_pixels=patches.get("min_pixels"),
+            max_pixels=patches.get("max_pixels"),
+            batch_px=scorer.max_batch_px,
+            template_sha256=hashlib.sha256(template.encode()).hexdigest(),
+        )
+
+
+def check_fingerprint(folder: Path, fingerprint: RunFingerprint) -> None:
+    """Keep the fingerprint of a new run; refuse one that differs from that of the run here.
+
+    Raises:
+        BulkError: the first field that differs is named, with both values.
+    """
+    path = folder / RUN_NAME
+    found = asdict(fingerprint)
+    if not path.exists():
+        content = json.dumps({**_FORMAT, "fingerprint": found}, indent=1) + "\n"
+        write_file_atomically(path, content.encode())
+        return
+    try:
+        expected: dict[str, Any] = json.loads(path.read_bytes())["fingerprint"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BulkError(
+            f"{path}: expected the fingerprint of a run, found {type(error).__name__}; choose "
+            "another --out, or --overwrite"
+        ) from error
+    for name, value in found.items():
+        if expected.get(name) != value:
+            raise BulkError(
+                f"{folder} holds scores of another {name}: expected {_short(expected.get(name))}, "
+                f"found {_short(value)}; scores of both do not mix: choose another --out, or "
+                "--overwrite"
+            )
+
+
+def _head_sha256(scorer: Scorer) -> str | None:
+    if scorer.head is None:
+        return None
+    digest = hashlib.sha256()
+    for name, tensor in sorted(scorer.head.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return f"{text[:12]}..." if len(text) == 64 and os.sep not in text else text

@@ -1,0 +1,143 @@
+"""What is in a folder or on a manifest: one item an image, in a fixed order, one at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ..errors import BulkError, PromptError
+from ..prompt_lists import iterate_prompt_list
+from .items import IMAGE_SUFFIXES, Item, storable
+
+__all__ = ["METADATA_NAMES", "list_folder", "list_manifest"]
+
+METADATA_NAMES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
+_PATH_KEYS = ("path", "file_name", "image_path")
+_PROMPT_KEYS = ("prompt", "text", "caption")
+
+
+def list_folder(
+    folder: str, *, skipped: Path | None = None, prompt_of: Callable[[str], str | None] | None
+) -> Iterator[Item]:
+    """The images below ``folder`` by name, without hidden files; links to folders are not followed.
+
+    The prompt comes from ``prompt_of`` (a path to a prompt or None), else from the metadata file
+    of a Hugging Face imagefolder; failing both the item tells whether a .txt lies beside it.
+
+    Args:
+        skipped: a folder that is not looked into: where the result goes.
+
+    Raises:
+        BulkError: a folder or a metadata file that cannot be read.
+    """
+    yield from _below(folder, folder, skipped, prompt_of, None)
+
+
+def _below(
+    folder: str,
+    root: str,
+    skipped: Path | None,
+    prompt_of: Callable[[str], str | None] | None,
+    metadata: dict[str, str | None] | None,
+) -> Iterator[Item]:
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in found)
+    except OSError as error:
+        raise BulkError(f"{folder}: cannot be listed: {(error.strerror or '').lower()}") from error
+    names = {name for name, is_folder in entries if not is_folder}
+    own = next((name for name in METADATA_NAMES if name in names), None)
+    if own is not None:
+        metadata = _read_metadata(os.path.join(folder, own))
+    for name, is_folder in entries:
+        path = os.path.join(folder, name)
+        if name.startswith("."):
+            continue
+        if is_folder:
+            if skipped is None or Path(path).resolve() != skipped:
+                yield from _below(path, root, skipped, prompt_of, metadata)
+        elif name.lower().endswith(IMAGE_SUFFIXES):
+            prompt = prompt_of(path) if prompt_of else None
+            if prompt is None and metadata is not None:
+                prompt = metadata.get(_key(path))
+            yield Item(
+                id=Path(os.path.relpath(path, root)).as_posix(),
+                path=path,
+                prompt=prompt,
+                prompt_source=None if prompt is None else "manifest",
+                has_sidecar=prompt is None and Path(name).stem + ".txt" in names,
+            )
+
+
+def list_manifest(manifest_path: str) -> Iterator[Item]:
+    """The rows of a .csv, .jsonl or .parquet with ``path`` and ``prompt``, in order.
+
+    ``file_name`` and ``image_path``, ``text`` and ``caption`` are understood in their place;
+    paths are relative to the manifest. A path that comes again gets an id that ends in ``#2``.
+
+    Raises:
+        BulkError: a file or a row that cannot be read; the line is named.
+    """
+    folder = os.path.dirname(manifest_path)
+    seen: dict[bytes, int] = {}
+    for name, prompt in _manifest_rows(manifest_path):
+        key = os.fsencode(storable(name) or "")
+        seen[key] = count = seen.get(key, 0) + 1
+        has_prompt = bool(prompt and prompt.strip())
+        yield Item(
+            id=name + (f"#{count}" if count > 1 else ""),
+            path=os.path.join(folder, name),
+            prompt=prompt if has_prompt else None,
+            prompt_source="manifest" if has_prompt else None,
+        )
+
+
+def _read_metadata(path: str) -> dict[str, str | None]:
+    folder = os.path.dirname(path)
+    return {_key(os.path.join(folder, name)): prompt for name, prompt in _manifest_rows(path)}
+
+
+def _key(path: str) -> str:
+    return os.path.normcase(os.path.abspath(path))
+
+
+def _manifest_rows(path: str) -> Iterator[tuple[str, str | None]]:
+    if path.lower().endswith(".parquet"):
+        yield from _parquet_rows(path)
+        return
+    try:
+        for row in iterate_prompt_list(path):
+            yield row.path, row.prompt
+    except PromptError as error:
+        raise BulkError(str(error)) from error
+
+
+def _parquet_rows(path: str) -> Iterator[tuple[str, str | None]]:
+    from .arrow import pa, pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            path_key = next((key for key in _PATH_KEYS if key in names), None)
+            prompt_key = next((key for key in _PROMPT_KEYS if key in names), None)
+            if path_key is None:
+                raise BulkError(
+                    f"{path}: expected a column {' or '.join(_PATH_KEYS)}, found "
+                    f"{', '.join(names)[:200]}"
+                )
+            columns = [key for key in (path_key, prompt_key) if key is not None]
+            row_number = 0
+            for batch in file.iter_batches(batch_size=4096, columns=columns):
+                prompts = batch[prompt_key].to_pylist() if prompt_key else [None] * len(batch)
+                for name, prompt in zip(batch[path_key].to_pylist(), prompts, strict=True):
+                    if not isinstance(name, str) or not isinstance(prompt, (str, type(None))):
+                        raise BulkError(
+                            f"{path}, row {row_number}: expected texts as path and prompt, found "
+                            f"{type(name).__name__} and {type(prompt).__name__}"
+                        )
+                    yield name, prompt
+                    row_number += 1
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise BulkError(f"{path}: expected a Parquet table: {reason}") from error

@@ -1,0 +1,292 @@
+"""Which images a run scores, and how they are cut into part files.
+
+A folder or a manifest is listed once and kept in ``plan.parquet``, ``part_size`` images a row
+group: the group is the unit of work, read again by whoever scores it. Of tars the plan names only
+the files: a unit is a tar, cut into parts as its headers are read, so that a plan of ten thousand
+tars opens none of them.
+
+Where the source has grown since, what is new is planned after what was there, so that finished
+parts stay finished.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ..errors import BulkError
+from .arrow import pa, pq
+from .atomic import write_file_atomically
+from .columns import PLAN_SCHEMA
+from .config import RunConfig
+from .items import Item, SubPart, items_digest, storable
+from .parts import is_done, remove_strays
+from .sources import TarUnit, find_source
+from .tars import count_images, tar_subparts
+
+__all__ = ["PLAN_NAME", "Plan", "load_plan", "plan_run"]
+
+PLAN_NAME = "plan.json"
+_ITEMS_NAME = "plan.parquet"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The units of a run; picklable, and small however many images there are.
+
+    Attributes:
+        folder: where the plan's files and ``parts/`` are.
+        kind: folder, imagefolder, manifest or tars.
+        prompt: of every image of tars.
+        num_items: None for tars, which are not opened.
+        num_gone: images of the plan that the source no longer has.
+    """
+
+    folder: Path
+    source: str
+    kind: str
+    part_size: int
+    num_units: int
+    num_items: int | None
+    prompt: str | None = None
+    tars: tuple[TarUnit, ...] = ()
+    num_gone: int = 0
+
+    def subparts(self, unit: int) -> Iterator[SubPart]:
+        """The parts of a unit, each with its items.
+
+        Raises:
+            BulkError: the plan, or a tar, cannot be read.
+        """
+        if self.tars:
+            tar = self.tars[unit]
+            yield from tar_subparts(
+                tar.path,
+                unit,
+                shard=tar.shard,
+                part_size=self.part_size,
+                take=tar.take,
+                prompt=self.prompt,
+            )
+            return
+        with _open_items(self.folder / _ITEMS_NAME) as file:
+            items = _items_of(file.read_row_group(unit))
+        yield SubPart(unit, 0, tuple(items), items_digest(items))
+
+    def units(self, rank: int = 0, world_size: int = 1) -> range:
+        """The units of one of several processes."""
+        return range(rank, self.num_units, world_size)
+
+    def pending_units(self, out_dir: str | os.PathLike[str] | None = None) -> list[int]:
+        """Units of which a part is missing, or was made of other images."""
+        folder = Path(out_dir) if out_dir is not None else self.folder
+        return [unit for unit in range(self.num_units) if not self.unit_is_done(unit, folder)]
+
+    def unit_is_done(self, unit: int, folder: Path | None = None) -> bool:
+        """Whether every part of a unit is there."""
+        return is_done(self, unit, folder or self.folder)
+
+
+def plan_run(config: RunConfig, *, folder: Path | None = None) -> Plan:
+    """List the source, and keep the plan in ``config.out_dir`` (or in ``folder``).
+
+    Raises:
+        BulkError: a source that is not there or has no images, or another one than that of the
+            run which is in the directory already: the field that differs is named.
+    """
+    folder = Path(folder or config.out_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    source = find_source(config)
+    facts: dict[str, Any] = {
+        "source": os.path.abspath(config.source),
+        "kind": source.kind,
+        "part_size": config.part_size,
+        "prompt": config.prompt,
+        "prompts": config.prompts_path and os.path.abspath(config.prompts_path),
+    }
+    _check_same(folder / PLAN_NAME, facts)
+    num_gone = 0
+    tars: tuple[TarUnit, ...] = ()
+    if source.tars:
+        tars = tuple(_limited(source.tars, config.limit))
+        num_units, num_items = len(tars), None
+    else:
+        items = source.items()
+        if config.limit is not None:
+            items = islice(items, config.limit)
+        num_items, num_gone = _write_items(
+            folder / _ITEMS_NAME, items, config.part_size, limit=config.limit
+        )
+        if not num_items:
+            raise BulkError(f"{config.source}: no images found in it")
+        num_units = -(-num_items // config.part_size)
+    stored = facts | {
+        "num_units": num_units,
+        "num_items": num_items,
+        "num_gone": num_gone,
+        "tars": [[tar.path, tar.shard, tar.take] for tar in tars],
+    }
+    write_file_atomically(folder / PLAN_NAME, _json_bytes(stored))
+    plan = load_plan(folder)
+    remove_strays(plan)
+    return plan
+
+
+def load_plan(folder: str | os.PathLike[str]) -> Plan:
+    """The plan that a directory holds.
+
+    Raises:
+        BulkError: there is none, or it cannot be read.
+    """
+    path = Path(folder) / PLAN_NAME
+    try:
+        data = json.loads(path.read_bytes())
+        return Plan(
+            folder=Path(folder),
+            source=data["source"],
+            kind=data["kind"],
+            part_size=data["part_size"],
+            num_units=data["num_units"],
+            num_items=data["num_items"],
+            prompt=data["prompt"],
+            tars=tuple(TarUnit(*fields) for fields in data["tars"]),
+            num_gone=data["num_gone"],
+        )
+    except FileNotFoundError:
+        raise BulkError(f"{folder}: expected the directory of a run, found no plan in it") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BulkError(
+            f"{path}: the plan cannot be read ({type(error).__name__}); remove it and run again"
+        ) from error
+
+
+def _check_same(path: Path, facts: dict[str, Any]) -> None:
+    if not path.exists():
+        return
+    try:
+        old = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return  # written anew
+    for name, value in facts.items():
+        if old.get(name) != value:
+            raise BulkError(
+                f"{path.parent} holds a run with another {name}: expected {old.get(name)!r}, "
+                f"found {value!r}; choose another --out, or --overwrite"
+            )
+
+
+def _limited(tars: list[TarUnit], limit: int | None) -> Iterator[TarUnit]:
+    for tar in tars:
+        if limit is None:
+            yield tar
+            continue
+        if limit <= 0:
+            return
+        count = count_images(tar.path, at_most=limit)
+        yield TarUnit(tar.path, tar.shard, take=count if count == limit else None)
+        limit -= count
+
+
+def _write_items(
+    path: Path, items: Iterator[Item], part_size: int, *, limit: int | None
+) -> tuple[int, int]:
+    """Keep the listing; returns how many items it has, and how many of them are gone."""
+    if not path.exists():
+        return _write_groups(path, items, part_size), 0
+    with _open_items(path) as file:
+        old_ids = {
+            _fingerprint(name): position
+            for position, name in enumerate(
+                name for batch in file.iter_batches(columns=["id"]) for name in batch[0].to_pylist()
+            )
+        }
+    known: dict[int, Item] = {}
+    new: list[Item] = []
+    in_order = True
+    kept = path.with_name("plan.new.parquet")
+
+    # Mostly the listing is the old one, or begins with it: then nothing need be held in memory.
+    def watched() -> Iterator[Item]:
+        nonlocal in_order
+        for position, item in enumerate(items):
+            old = old_ids.get(_fingerprint(storable(item.id) or ""))
+            in_order &= (old == position) if position < len(old_ids) else (old is None)
+            yield item
+
+    num_items = _write_groups(kept, watched(), part_size)
+    if in_order and num_items >= len(old_ids):
+        os.replace(kept, path)
+        return num_items, 0
+    if in_order and num_items == limit:  # a smaller limit than before: what is planned stays
+        kept.unlink()
+        return len(old_ids), 0
+    with _open_items(kept) as file:
+        for batch in file.iter_batches():
+            for item in _items_of(batch):
+                old = old_ids.get(_fingerprint(item.id))
+                if old is None:
+                    new.append(item)
+                else:
+                    known[old] = item
+    kept.unlink()
+    num_gone = len(old_ids) - len(known)
+
+    def merged() -> Iterator[Item]:
+        with _open_items(path) as file:
+            olds = (item for batch in file.iter_batches() for item in _items_of(batch))
+            for position, item in enumerate(olds):
+                yield known.get(position, item)
+        yield from new
+
+    return _write_groups(path, merged(), part_size), num_gone
+
+
+def _write_groups(path: Path, items: Iterator[Item], part_size: int) -> int:
+    num_items = 0
+
+    def write(file: Any) -> None:
+        nonlocal num_items
+        with pq.ParquetWriter(file, PLAN_SCHEMA) as writer:
+            while group := list(islice(items, part_size)):
+                rows = [
+                    {
+                        "id": storable(item.id),
+                        "path": os.fsencode(item.path),
+                        "prompt": storable(item.prompt),
+                        "prompt_source": item.prompt_source,
+                        "has_sidecar": item.has_sidecar,
+                    }
+                    for item in group
+                ]
+                table = pa.Table.from_pylist(rows, schema=PLAN_SCHEMA)
+                writer.write_table(table, row_group_size=part_size)
+                num_items += len(group)
+
+    write_file_atomically(path, write)
+    return num_items
+
+
+def _items_of(rows: Any) -> list[Item]:
+    return [Item(**{**row, "path": os.fsdecode(row["path"])}) for row in rows.to_pylist()]
+
+
+def _open_items(path: Path) -> Any:
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        raise BulkError(
+            f"{path}: the plan cannot be read ({type(error).__name__}); remove it and run again"
+        ) from error
+
+
+def _fingerprint(text: str) -> int:
+    return hash(text)  # within this process only; 64 bits, where the text itself would be 100 bytes
+
+
+def _json_bytes(data: dict[str, Any]) -> bytes:
+    return (json.dumps(data, indent=1) + "\n").encode()

@@ -1,0 +1,111 @@
+"""What SOURCE is: a folder, an imagefolder, a manifest or tars."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ..errors import BulkError
+from .config import RunConfig
+from .items import IMAGE_SUFFIXES, Item
+from .listing import METADATA_NAMES, list_folder, list_manifest
+from .tars import find_tars
+
+__all__ = ["MANIFEST_SUFFIXES", "Source", "TarUnit", "find_source"]
+
+MANIFEST_SUFFIXES = (".csv", ".jsonl", ".parquet")
+
+
+@dataclass(frozen=True)
+class TarUnit:
+    """A tar: where it is, its name in the result, and how many of its images are wanted."""
+
+    path: str
+    shard: str
+    take: int | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the images come from.
+
+    Attributes:
+        kind: folder, imagefolder, manifest or tars.
+        items: lists them, one at a time; not for tars.
+        tars: not opened yet; empty for other kinds.
+    """
+
+    kind: str
+    items: Callable[[], Iterator[Item]] = field(default=lambda: iter(()))
+    tars: tuple[TarUnit, ...] = ()
+
+
+def find_source(config: RunConfig) -> Source:
+    """Tell what ``config.source`` is, without listing it.
+
+    Raises:
+        BulkError: there is nothing of that name, or nothing that can be scored.
+    """
+    source = config.source
+    is_folder = os.path.isdir(source)
+    if not is_folder and source.lower().endswith(MANIFEST_SUFFIXES):
+        if not os.path.isfile(source):
+            raise BulkError(f"{source}: no such manifest")
+        if config.prompts_path is not None:
+            raise BulkError("--prompts: expected a folder as SOURCE, which is a manifest itself")
+        return Source("manifest", lambda: _prompted(list_manifest(source), config.prompt))
+    if not is_folder and ".tar" in source.lower():
+        return _tars(source, config)
+    if not is_folder:
+        if os.path.exists(source) and source.lower().endswith(IMAGE_SUFFIXES):
+            raise BulkError(f"{source}: expected a folder of images; eliq score takes single ones")
+        found = "found another file" if os.path.exists(source) else "no such file or directory"
+        raise BulkError(
+            f"{source}: expected a folder, a .csv, .jsonl or .parquet manifest, or .tar files: "
+            f"{found}"
+        )
+    out_dir = Path(config.out_dir).resolve()
+    if find_tars(source) and not _has_images(source, out_dir):
+        return _tars(source, config)
+    has_metadata = any(os.path.isfile(os.path.join(source, name)) for name in METADATA_NAMES)
+    prompts = _prompts_by_path(config.prompts_path)
+    prompt_of = None if prompts is None else lambda path: prompts.get(_key(path))
+    return Source(
+        "imagefolder" if has_metadata else "folder",
+        lambda: _prompted(list_folder(source, skipped=out_dir, prompt_of=prompt_of), config.prompt),
+    )
+
+
+def _tars(source: str, config: RunConfig) -> Source:
+    if config.prompts_path is not None:
+        raise BulkError("--prompts: expected a folder as SOURCE; tars carry their prompts inside")
+    paths = find_tars(source)
+    root = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
+    names = [Path(os.path.relpath(os.path.abspath(path), root)).as_posix() for path in paths]
+    return Source("tars", tars=tuple(map(TarUnit, paths, names)))
+
+
+def _has_images(folder: str, skipped: Path) -> bool:
+    return next(list_folder(folder, skipped=skipped, prompt_of=None), None) is not None
+
+
+def _prompts_by_path(prompts_path: str | None) -> dict[str, str | None] | None:
+    if prompts_path is None:
+        return None
+    if not prompts_path.lower().endswith(MANIFEST_SUFFIXES):
+        raise BulkError(f"{prompts_path}: expected a .csv, .jsonl or .parquet of prompts")
+    return {_key(item.path): item.prompt for item in list_manifest(prompts_path)}
+
+
+def _key(path: str) -> str:
+    return os.path.normcase(os.path.realpath(path))
+
+
+def _prompted(items: Iterator[Item], prompt: str | None) -> Iterator[Item]:
+    if prompt is None:
+        yield from items
+        return
+    for item in items:
+        yield replace(item, prompt=prompt, prompt_source="option", has_sidecar=False)

@@ -1,0 +1,187 @@
+"""Runs one ``eliq run``: plan, score, write what a user takes away, judge."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import typer
+
+from ..bulk.config import RunConfig
+from ..errors import EliqError
+from .gates import Gate
+from .job import EXIT_FAILED_ITEMS, EXIT_GATE, Terminated
+from .output import message
+from .run_output import ProgressBar, show_dry_run, show_summary
+
+__all__ = ["Job", "run_job"]
+
+_MOST_ROWS_ON_INTERRUPT = 100_000  # whoever presses Ctrl-C does not wait for more
+
+
+@dataclass(frozen=True)
+class Job:
+    """What ``eliq run`` was asked to do, already checked.
+
+    Attributes:
+        format: human, json or quiet.
+        devices: a process each; empty = this process alone.
+        engine: local or ray.
+    """
+
+    config: RunConfig
+    gates: Sequence[Gate]
+    format: str
+    devices: tuple[str, ...] = ()
+    engine: str = "local"
+    ray_address: str | None = None
+    has_report: bool = True
+    is_dry: bool = False
+    is_overwriting: bool = False
+    is_sure: bool = False
+
+    @property
+    def is_quiet(self) -> bool:
+        return self.format == "quiet"
+
+
+def run_job(job: Job) -> int:
+    """Do it; returns the exit code.
+
+    Raises:
+        EliqError: the run failed; parts that are finished stay.
+        KeyboardInterrupt, Terminated: after what is done was kept and summed up.
+    """
+    from ..bulk.out_dir import claim_out_dir, clear_out_dir, holds_run
+    from .run_processes import is_child, rank_of_this_process
+
+    if job.is_dry:
+        return _dry_run(job)
+    start_s = time.perf_counter()
+    job = replace(job, config=rank_of_this_process(job.config))
+    config = job.config
+    if job.is_overwriting and not job.is_sure and holds_run(config.out_dir):
+        typer.confirm(f"remove the run in {config.out_dir}?", abort=True, err=True)
+    with claim_out_dir(config) as folder:
+        if job.is_overwriting and config.rank == 0:
+            clear_out_dir(folder)
+        sums_up = config.rank == 0 and not is_child()
+        try:
+            _score(job)
+        except (KeyboardInterrupt, Terminated):
+            if sums_up:
+                _sum_up_interrupted(job)
+            raise
+        if not sums_up:
+            return 0
+        return _finish(job, time.perf_counter() - start_s)
+
+
+def _score(job: Job) -> None:
+    from .run_processes import is_child, plan_of_all_processes, run_on_devices, wait_for_others
+
+    config = job.config
+    plan = plan_of_all_processes(config)
+    if plan.num_gone and not job.is_quiet and config.rank == 0:
+        message(f"{plan.num_gone} images of this run are no longer in the source; their rows stay")
+    with ProgressBar(plan, config, quiet=job.is_quiet or config.rank != 0 or is_child()) as bar:
+        if job.devices:
+            run_on_devices(config, plan, job.devices, bar)
+        elif job.engine == "ray":
+            from ..bulk.ray_engine import run_ray
+
+            run_ray(config, plan, address=job.ray_address, observer=bar)
+        else:
+            from ..bulk.engine import run_local
+
+            run_local(config, plan, observer=bar)
+            wait_for_others(config, plan)
+
+
+def _finish(job: Job, elapsed_s: float) -> int:
+    from ..bulk.results import finish_run
+
+    out_dir = job.config.out_dir
+    summary = finish_run(out_dir)
+    num_missed = _num_missed(job) if job.gates else 0
+    report_path = None
+    if job.has_report:
+        from ..report import build_report
+
+        report_path = os.fspath(build_report(out_dir))
+    facts = summary | {
+        "out": os.fspath(out_dir),
+        "report": report_path,
+        "elapsed_s": round(elapsed_s, 2),
+    }
+    if job.gates:
+        facts["num_below_fail_under"] = num_missed
+    show_summary(facts, job.format)
+    # Failed items come first: a gate says nothing of images that have no score.
+    return EXIT_FAILED_ITEMS if summary["num_failed"] else EXIT_GATE if num_missed else 0
+
+
+def _num_missed(job: Job) -> int:
+    from ..bulk.parts import iterate_rows
+
+    names = ["visual_quality", "alignment", "status"]
+    rows = (row for batch in iterate_rows(job.config.out_dir, names) for row in batch.to_pylist())
+    return sum(
+        row["status"] == "ok" and any(gate.is_missed(row) for gate in job.gates) for row in rows
+    )
+
+
+def _sum_up_interrupted(job: Job) -> None:
+    """Say what is kept; the views are made as far as the parts go."""
+    from ..bulk.parts import part_facts, part_paths
+    from ..bulk.results import finish_run
+
+    out_dir = job.config.out_dir
+    facts = [part_facts(out_dir, path.stem) for path in part_paths(out_dir)]
+    num_rows = sum(one.num_rows for one in facts if one is not None)
+    if 0 < num_rows <= _MOST_ROWS_ON_INTERRUPT:
+        try:
+            finish_run(out_dir)
+        except EliqError as error:
+            message(str(error))
+    message(
+        f"interrupted: {num_rows} images in finished parts, and what was scored of the part under "
+        "way, are kept; the same command goes on"
+    )
+
+
+def _dry_run(job: Job) -> int:
+    import shutil
+    import tempfile
+    from pathlib import Path
+
+    from ..bulk.parts import all_parts
+    from ..bulk.plan import plan_run
+
+    out_dir = job.config.out_dir
+    facts: dict[str, Any] = {"num_done": 0, "num_failed": 0, "num_done_units": 0}
+    with tempfile.TemporaryDirectory() as temporary:
+        if not job.is_overwriting:
+            for name in ("plan.json", "plan.parquet"):
+                if (out_dir / name).is_file():
+                    shutil.copy(out_dir / name, temporary)
+        plan = plan_run(job.config, folder=Path(temporary))
+        for unit in range(plan.num_units) if not job.is_overwriting else ():
+            parts = all_parts(plan, unit, out_dir)
+            facts["num_done_units"] += parts is not None
+            facts["num_done"] += sum(part.num_rows for part in parts or ())
+            facts["num_failed"] += sum(part.num_failed for part in parts or ())
+    shown = {
+        "source": plan.source,
+        "kind": plan.kind,
+        "num_images": plan.num_items,
+        "num_units": plan.num_units,
+        **facts,
+        "num_pending_units": plan.num_units - facts["num_done_units"],
+        "out": os.fspath(out_dir),
+    }
+    show_dry_run(shown, job.format)
+    return 0

@@ -1,0 +1,111 @@
+"""What ``eliq run`` shows: a bar on standard error, the summary on standard output."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..shown_text import printable
+from .output import emit
+
+if TYPE_CHECKING:
+    from ..bulk.config import RunConfig
+    from ..bulk.engine import Progress
+    from ..bulk.plan import Plan
+
+__all__ = ["ProgressBar", "show_dry_run", "show_summary"]
+
+
+class ProgressBar:
+    """Images a second and the time that is left, where standard error is a terminal.
+
+    It is the observer of a run: call it with a `Progress`.
+    """
+
+    def __init__(self, plan: Plan, config: RunConfig, *, quiet: bool) -> None:
+        self._bar: Any = None
+        self._num_shown = self._num_old = 0
+        if quiet or not sys.stderr.isatty():
+            return
+        from tqdm import tqdm
+
+        total = plan.num_items
+        if total is not None and config.world_size > 1:
+            total = -(-total // config.world_size)
+        self._bar = tqdm(
+            total=total, unit="image", file=sys.stderr, leave=False, smoothing=0.05, miniters=1
+        )
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def __call__(self, progress: Progress) -> None:
+        if self._bar is None:
+            return
+        num_old = progress.num_done - progress.num_new
+        if num_old != self._num_old:  # of earlier runs: they took no time of this one
+            self._bar.initial += num_old - self._num_old
+            self._bar.n += num_old - self._num_old
+            self._num_old = num_old
+        self._bar.update(progress.num_new - self._num_shown)
+        self._num_shown = progress.num_new
+        if progress.num_failed:
+            self._bar.set_postfix_str(f"{progress.num_failed} failed", refresh=False)
+
+
+def show_summary(facts: Mapping[str, Any], format: str) -> None:
+    """The summary of a run: one JSON object, a few lines, or the path of the result alone."""
+    if format == "json":
+        _emit_json(facts)
+    elif format == "quiet":
+        emit(printable(facts["out"]) + "\n")
+    else:
+        emit("".join(f"{printable(line)}\n" for line in _summary_lines(facts)))
+
+
+def show_dry_run(facts: Mapping[str, Any], format: str) -> None:
+    """What a run would do."""
+    if format == "json":
+        _emit_json(facts)
+        return
+    if format == "quiet":
+        return
+    images = "an unknown number of" if facts["num_images"] is None else f"{facts['num_images']}"
+    emit(f"source    {printable(facts['source'])} ({facts['kind']}): {images} images\n")
+    emit(
+        f"parts     {facts['num_units']}, {facts['num_pending_units']} of them to be scored; "
+        f"{facts['num_done']} images are done, {facts['num_failed']} of them failed\n"
+    )
+    emit(f"result    {printable(facts['out'])} (nothing was written)\n")
+
+
+def _summary_lines(facts: Mapping[str, Any]) -> list[str]:
+    lines = [f"scored    {facts['num_scored']} of {facts['num_images']} images"]
+    lines[0] += f" in {facts['elapsed_s']:.1f} s"
+    for name, label in (("visual_quality", "quality"), ("alignment", "alignment")):
+        stats = facts[name]
+        if stats["count"]:
+            lines.append(
+                f"{label:<9} mean {stats['mean']:.3f}, half between {stats['p25']:.3f} and "
+                f"{stats['p75']:.3f}"
+                + ("" if stats["count"] == facts["num_scored"] else f" ({stats['count']} images)")
+            )
+    if facts["num_failed"]:
+        kinds = ", ".join(f"{count} {name}" for name, count in facts["errors"].items())
+        lines.append(f"failed    {facts['num_failed']}: {kinds} (errors.csv)")
+    if facts.get("num_below_fail_under"):
+        lines.append(f"below     {facts['num_below_fail_under']} images under --fail-under")
+    lines.append(f"result    {facts['out']}")
+    if facts["report"]:
+        lines.append(f"report    {facts['report']}")
+    return lines
+
+
+def _emit_json(facts: Mapping[str, Any]) -> None:
+    emit(json.dumps(facts, ensure_ascii=True, allow_nan=False) + "\n")

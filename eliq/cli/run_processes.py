@@ -1,0 +1,171 @@
+"""One run in several processes of one machine: ``--devices``, or under a launcher.
+
+Each process scores every n-th unit of one plan. ``accelerate launch`` and ``torchrun`` start the
+processes themselves and tell each its number in the environment; the first of them lists the
+source, and sums up when all parts are there.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..bulk.config import RunConfig
+from ..errors import BulkError
+
+if TYPE_CHECKING:
+    from ..bulk.plan import Plan
+
+__all__ = [
+    "is_child",
+    "plan_of_all_processes",
+    "rank_of_this_process",
+    "run_on_devices",
+    "wait_for_others",
+]
+
+_POLL_S = 0.5
+_CHILD = "ELIQ_RUN_CHILD"  # set for the processes of --devices, whose parent has planned
+_PLAN_TIMEOUT_S = 24 * 3600.0  # to list a source; the launcher ends who waits for a failed process
+
+
+def rank_of_this_process(config: RunConfig) -> RunConfig:
+    """``config`` with the number that a launcher gave this process, and its GPU.
+
+    Raises:
+        BulkError: the launcher's processes are on several machines: that is what Ray is for.
+    """
+    try:
+        rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    except (KeyError, ValueError):
+        return config
+    if world_size <= 1:
+        return config
+    local_size = int(os.environ.get("LOCAL_WORLD_SIZE", world_size))
+    if local_size != world_size:
+        raise BulkError("expected the processes of one machine; for several, use --engine ray")
+    device = config.device
+    if device is None:
+        import torch
+
+        if torch.cuda.is_available():
+            device = f"cuda:{int(os.environ.get('LOCAL_RANK', rank)) % torch.cuda.device_count()}"
+    return replace(config, rank=rank, world_size=world_size, device=device)
+
+
+def is_child() -> bool:
+    """Whether this is a process of --devices, whose parent plans and sums up."""
+    return _CHILD in os.environ
+
+
+def plan_of_all_processes(config: RunConfig) -> Plan:
+    """The plan: made by the first process, and read by the others when it is there."""
+    from ..bulk.plan import load_plan, plan_run
+
+    if is_child():
+        return load_plan(config.out_dir)
+    if config.world_size == 1:
+        return plan_run(config)
+    # The processes of a launcher have one parent.
+    ready = Path(config.out_dir) / f".planned-{os.getppid()}"
+    if config.rank == 0:
+        ready.unlink(missing_ok=True)
+        plan = plan_run(config)
+        ready.touch()
+        return plan
+    deadline_s = time.monotonic() + _PLAN_TIMEOUT_S
+    while not ready.exists():
+        if time.monotonic() > deadline_s:
+            raise BulkError("the first process has not listed the source")
+        time.sleep(_POLL_S)
+    return load_plan(config.out_dir)
+
+
+def wait_for_others(config: RunConfig, plan: Plan) -> None:
+    """In the first of a launcher's processes: until the parts of all are there."""
+    if config.world_size == 1 or config.rank != 0 or is_child():
+        return
+    pending = [unit for unit in range(plan.num_units) if unit % config.world_size]
+    while pending := [unit for unit in pending if not plan.unit_is_done(unit)]:
+        time.sleep(_POLL_S)
+    (Path(config.out_dir) / f".planned-{os.getppid()}").unlink(missing_ok=True)
+
+
+def run_on_devices(
+    config: RunConfig, plan: Plan, devices: Sequence[str], observer: Callable[[Any], None]
+) -> None:
+    """Score on several devices, a process each, and wait for all of them.
+
+    Raises:
+        BulkError: one of them failed; the others are ended, and what is done is kept.
+    """
+    from ..bulk.engine import Progress
+
+    children = [
+        _start(device.strip(), number, len(devices)) for number, device in enumerate(devices)
+    ]
+    num_old: int | None = None
+    try:
+        while any(child.poll() is None for child in children):
+            failed = [child for child in children if child.poll() not in (None, 0)]
+            if failed:
+                break
+            num_done, num_failed = _count(plan)
+            num_old = num_done if num_old is None else num_old
+            observer(Progress(num_done, num_failed, num_done - num_old))
+            time.sleep(_POLL_S)
+    finally:
+        for child in children:
+            if child.poll() is None:
+                child.send_signal(signal.SIGTERM)
+        for child in children:
+            child.wait()
+    for device, child in zip(devices, children, strict=True):
+        if child.returncode:
+            raise BulkError(
+                f"the process on {device} ended with status {child.returncode}; what is done is "
+                "kept, the same command goes on"
+            )
+
+
+def _start(device: str, rank: int, world_size: int) -> subprocess.Popen:
+    """This very command again, on one device; what it says of errors goes to standard error."""
+    arguments = list(sys.argv[1:])
+    for name in ("--devices", "--overwrite"):
+        arguments = _without(arguments, name, has_value=name == "--devices")
+    environment = os.environ | {"RANK": str(rank), "WORLD_SIZE": str(world_size), _CHILD: "1"}
+    code = f"import sys; from {__package__} import main; sys.exit(main())"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments, "--device", device],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def _without(arguments: list[str], name: str, *, has_value: bool) -> list[str]:
+    kept: list[str] = []
+    skip = False
+    for word in arguments:
+        if skip:
+            skip = False
+        elif word == name:
+            skip = has_value
+        elif not word.startswith(f"{name}="):
+            kept.append(word)
+    return kept
+
+
+def _count(plan: Plan) -> tuple[int, int]:
+    from ..bulk.parts import part_facts, part_paths
+
+    facts = [part_facts(plan.folder, path.stem) for path in part_paths(plan.folder)]
+    found = [one for one in facts if one is not None]
+    return sum(one.num_rows for one in found), sum(one.num_failed for one in found)
