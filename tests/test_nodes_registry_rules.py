@@ -11,7 +11,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACK = [ROOT / "__init__.py", *sorted((ROOT / "eliq_nodes").rglob("*.py"))]
-LIBRARY = sorted((ROOT / "eliq").rglob("*.py"))
+NOT_SHIPPED = [
+    ROOT / line.strip("/")
+    for line in (ROOT / ".comfyignore").read_text(encoding="utf-8").splitlines()
+    if line.startswith("/")
+]
+LIBRARY = [
+    path
+    for path in sorted((ROOT / "eliq").rglob("*.py"))
+    if not any(path.is_relative_to(left_out) for left_out in NOT_SHIPPED)
+]
 PYTHON = [*PACK, *LIBRARY]
 
 NO_CALLS = {"eval", "exec", "compile", "__import__", "print"}
@@ -131,6 +140,20 @@ def test_files_stay_small_and_do_not_assert(path):
             caught = ast.unparse(node.type) if node.type else ""
             # ComfyUI's interrupt is a BaseException: it must get through.
             assert caught not in ("", "BaseException"), f"{named(path)}:{node.lineno}"
+
+
+def test_the_pack_ships_what_the_nodes_import():
+    """Of the library, what .comfyignore leaves out is imported by no file that stays."""
+    assert ROOT / "eliq" / "scorer" / "scorer.py" in LIBRARY
+    rooms = {path.name for path in NOT_SHIPPED if path.parent.name == "eliq"}
+    assert rooms, "the command line is of no use in ComfyUI"
+    for path in PYTHON:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                parts = (node.module or "").split(".")
+                names = {parts[0], *(parts[1:2] if parts[0] == "eliq" else ())}
+                names |= set() if node.module else {alias.name for alias in node.names}
+                assert not names & rooms, f"{named(path)}:{node.lineno} imports {names & rooms}"
 
 
 def test_one_file_turns_channels_round():
