@@ -126,12 +126,14 @@ class ManagedCritic:
         backbone = self.scorer.backbone
         tokens = num_tokens(backbone, {tuple(image.shape[-2:]) for image in images})
         size = self._at_once(tokens)
+        budget_px = default_batch_px(self.device)  # the scorer was made on the CPU, with its budget
         self.load(bytes_of_tokens(backbone, tokens * min(size, len(images))))
         parts = []
         for start in range(0, len(images), size):
             model_management.throw_exception_if_processing_interrupted()
             part = slice(start, start + size)
-            parts.append(self.scorer.score(images[part], list(texts[part])).to("cpu"))
+            scores = self.scorer.score(images[part], list(texts[part]), max_batch_px=budget_px)
+            parts.append(scores.to("cpu"))
             if on_batch is not None:
                 on_batch(min(start + size, len(images)))
         return Scores.concatenate(parts)

@@ -7,6 +7,7 @@ Nothing is written to that ComfyUI's folder: each server gets a base folder of i
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -19,6 +20,7 @@ from tests.comfy.server import ROOT, ComfyServer, copy_pack
 
 TINY_CRITIC = "tiny"  # in models/eliq of every server
 BROKEN_CRITIC = "broken"  # a config.json that is none
+BARE_MODEL = "tiny/Qwen3-VL"  # of random weights, as one of the hub is placed by hand
 
 
 @pytest.fixture(scope="session")
@@ -78,7 +80,14 @@ def _put_files(base: Path, tiny_checkpoint_dir: Path) -> None:
     (base / "input").mkdir(parents=True)
     for image in (ROOT / "examples" / "images").glob("*.jpg"):
         shutil.copyfile(image, base / "input" / image.name)
+    from tests.tiny import tiny_backbone
+
     critics = base / "models" / "eliq"
     shutil.copytree(tiny_checkpoint_dir, critics / TINY_CRITIC)
+    bare = tiny_backbone()
+    bare.model.save_pretrained(critics / BARE_MODEL)
+    bare.tokenizer.save(str(critics / BARE_MODEL / "tokenizer.json"))
+    means = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    (critics / BARE_MODEL / "preprocessor_config.json").write_text(json.dumps(means))
     (critics / BROKEN_CRITIC).mkdir()
     (critics / BROKEN_CRITIC / "config.json").write_text('{"format": "something else"}')

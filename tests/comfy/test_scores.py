@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from tests.comfy.conftest import BROKEN_CRITIC, TINY_CRITIC
+from tests.comfy.conftest import BARE_MODEL, BROKEN_CRITIC, TINY_CRITIC
 from tests.comfy.server import Refused, node
 
 pytestmark = pytest.mark.comfy
@@ -126,6 +126,34 @@ def test_a_list_of_images_of_several_sizes(server):
     assert len(run.text("table")) == 2  # a table for each batch, as the images go on
 
 
+def test_an_image_that_cannot_be_scored_stops_nothing(server):
+    graph = {
+        "wide": node("EmptyImage", width=16384, height=16, batch_size=1, color=0x8899AA),
+        "image": node("LoadImage", image="scene_tulips.jpg"),
+        "list": node("ELIQTestList", first=["wide", 0], second=["image", 0]),
+        "score": node("ELIQScore", images=["list", 0], prompt="tulips"),
+        "gate": node(
+            "ELIQGate",
+            images=["score", 0],
+            scores=["score", 4],
+            min_visual_quality=0.01,
+            min_alignment=0.0,
+        ),
+        "accepted": node("ELIQTestShow", value=["gate", 2]),
+        "save": node(
+            "ELIQSaveScored", images=["score", 0], scores=["score", 4], filename_prefix="wide/%vq%"
+        ),
+    }
+    run = server.run(graph)
+    assert run.status == "success", run.error
+    wide, normal = run.outputs["score"]["eliq_scores"]
+    assert wide["status"] == "failed" and wide["visual_quality"] is None
+    assert normal["status"] == "ok"
+    assert "not scored" in run.text("score")[0] and "16384x16" in run.text("score")[0]
+    assert run.text("accepted") == ["0", "1"]
+    assert run.outputs["save"]["images"][0]["filename"].startswith("none_")
+
+
 def test_the_prompt_is_found_upstream(server):
     graph = scored()
     graph["text"] = node("ELIQTestTextEncode", text="(three tulips:1.2) in the snow")
@@ -155,6 +183,18 @@ def test_a_critic_of_the_models_folder(server):
     embedded = server.run(scored("tulips")).outputs["score"]["eliq_scores"][0]
     assert embedded["critic"] == "embedded"
     assert embedded["visual_quality"] != row["visual_quality"]
+
+
+@pytest.mark.parametrize("field", ["critic", "hub_id"])
+def test_a_bare_qwen_vl_is_asked_zero_shot(field, server):
+    settings = {"critic": "embedded", "mode": "zero-shot", "dtype": "auto", field: BARE_MODEL}
+    graph = scored("tulips", critic=["critic", 0])
+    run = server.run(graph | {"critic": node("ELIQLoadCritic", **settings)})
+    assert run.status == "success", run.error
+    row = run.outputs["score"]["eliq_scores"][0]
+    assert row["critic"] == BARE_MODEL and row["status"] == "ok"
+    assert 0 <= row["visual_quality"] <= 1 and 0 <= row["alignment"] <= 1
+    assert f"critic: {BARE_MODEL}" in run.text("score")[0]
 
 
 def test_a_critic_that_another_node_names(server):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,31 @@ def test_an_interrupt_is_heard_within_a_batch(server):
     assert run.was_interrupted and "score" not in run.outputs
     graph["image"]["inputs"]["batch_size"] = 1
     assert server.run(graph).status == "success", "the server goes on"
+
+
+def test_a_critic_that_was_freed_is_loaded_again_and_scores_the_same(server):
+    """The button "Unload Models" of the page posts to /free."""
+
+    def loads() -> int:
+        return server.log().count("Requested to load CriticWeights")
+
+    def scored(prompt: str) -> list[dict]:
+        graph = seeded(31)
+        graph["score"] = node("ELIQScore", images=["image", 0], prompt=prompt)
+        run = server.run(graph)
+        assert run.status == "success", run.error
+        return run.outputs["score"]["eliq_scores"]
+
+    before = scored("a fox that stays")
+    count = loads()
+    server.send("/free", {"unload_models": True, "free_memory": True})
+    for attempt in range(100):  # it is freed between two prompts, some time after the answer
+        scored(f"fox {attempt}")
+        if loads() > count:
+            break
+        time.sleep(0.1)
+    assert loads() == count + 1, "freed, and loaded again once"
+    assert scored("a fox that stays") == before
 
 
 def test_memory_does_not_grow_with_alternations_of_sampler_and_critic(server):
