@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def save_strip(images: Sequence[Tensor], table: ScoreTable) -> list[dict[str, st
     if not images:
         return []
     strip = draw_strip(images, table.visual_quality, table.alignment, table.errors)
-    prefix = "eliq_scores_" + "".join(random.choices("abcdefghijklmnopqrstuvwxyz", k=5))
+    prefix = f"eliq_scores_{secrets.token_hex(3)}"  # `random` is left to other nodes
     folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
         prefix, folder_paths.get_temp_directory(), strip.width, strip.height
     )
