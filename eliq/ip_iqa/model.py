@@ -128,5 +128,5 @@ class IPIQAModel(nn.Module):
             )
         if images.dtype != torch.float32:
             raise ImageError(
-                f"images: expected float32 in 0..1, found {str(images.dtype).removeprefix('torch.')}"
+                f"images: expected float32, found {str(images.dtype).removeprefix('torch.')}"
             )

@@ -2,7 +2,7 @@
 
 transformers has no ResNet CLIP. open_clip has one, but cannot be imported without a torchvision
 build for the very torch that is installed, so scoring does not depend on it
-(docs/decisions/0007-ip-iqa-towers.md); weights in its layout load without a change of names.
+(docs/decisions/0008-ip-iqa-towers.md); weights in its layout load without a change of names.
 
 What differs from an ordinary ResNet-50 (Radford et al. 2021, section 2.4): a stem of three
 convolutions with an average pool, strides made by average pools ahead of a convolution, and an
@@ -75,7 +75,9 @@ class AttentionPooling(nn.Module):
         tokens = feature_map.flatten(2).transpose(1, 2)  # [B,hw,C]
         tokens = torch.cat([tokens.mean(dim=1, keepdim=True), tokens], dim=1)
         tokens = tokens + self.positional_embedding
-        query = self._heads(self.q_proj(tokens[:, :1]))
+        # Contiguous: torch multiplies a strided row otherwise when its weights require a gradient,
+        # and a model that was just trained would differ in the last bits from the one loaded.
+        query = self._heads(self.q_proj(tokens[:, :1].contiguous()))
         key, value = self._heads(self.k_proj(tokens)), self._heads(self.v_proj(tokens))
         pooled = F.scaled_dot_product_attention(query, key, value)  # [B,heads,1,C/heads]
         return self.c_proj(pooled.transpose(1, 2).flatten(1))

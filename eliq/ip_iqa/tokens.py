@@ -52,8 +52,8 @@ class PromptTokenizer:
             text = tokenizer.id_to_token(index) or ""
             if control & set(self._plain.encode(text, add_special_tokens=False).ids):
                 raise ConfigError(
-                    f"tokenizer: expected {text[:80]!r} in a prompt to be read as plain text, found "
-                    "a control token: use the tokenizer.json that belongs to CLIP"
+                    f"tokenizer: expected {text[:80]!r} in a prompt to be read as plain text, "
+                    "found a control token: use the tokenizer.json that belongs to CLIP"
                 )
 
     def __call__(self, prompts: Sequence[str | None]) -> PromptTokens:
