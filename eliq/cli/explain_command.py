@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -46,9 +47,12 @@ def explain(
             "--device", help="cpu, cuda, ...; default: cuda where there is one.", show_default=False
         ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object a map, with its cells.")] = (
-        False
-    ),
+    json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="One JSON object a map, with its cells; default: off a terminal."
+        ),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No messages.")] = False,
     # `main` acts on it: errors of the command line itself are shown there too.
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
@@ -69,6 +73,6 @@ def explain(
         out_dir=out,
         words=word,
         device=device,
-        as_json=json,
+        as_json=json or not sys.stdout.isatty(),
         quiet=quiet,
     )

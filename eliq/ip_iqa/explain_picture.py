@@ -86,8 +86,8 @@ def draw_word(image: Image.Image, word_map: WordMap, *, prompt: str, note: str =
     y = _MARGIN_PX + 24
     height = y + 16 + len(lines) * text.line_px + panel.height + 96
     picture = Image.new("RGB", (width + 2 * _MARGIN_PX, height), _PAGE)
-    heading = title.fit(f"attention for “{one_line(word_map.word)}”", width)
-    title.draw(picture, (_MARGIN_PX, y), heading, _INK)
+    name = word_map.word if word_map.word == WHOLE_PROMPT else f"“{one_line(word_map.word)}”"
+    title.draw(picture, (_MARGIN_PX, y), title.fit(f"attention for {name}", width), _INK)
     y = _draw_lines(picture, lines, text, y + 16)
     picture.paste(panel, (_MARGIN_PX, y))
     x = _MARGIN_PX + panel.width + _GAP_PX
@@ -112,7 +112,7 @@ def draw_strip(
     cell_px = panel.height + 44
     lines = text.wrap(one_line(prompt), width, _PROMPT_LINES)
     y = _MARGIN_PX
-    height = y + len(lines) * text.line_px + 12 + rows * cell_px + 84
+    height = y + len(lines) * text.line_px + 12 + rows * cell_px + 94
     picture = Image.new("RGB", (width + 2 * _MARGIN_PX, height), _PAGE)
     y = _draw_lines(picture, [[(line, _INK)] for line in lines], text, y)
     for index in range(len(word_maps) + 1):
@@ -132,7 +132,7 @@ def draw_strip(
         small.draw(picture, (left, above + panel.height + 32), small.fit(said, panel.width), _DIM)
     y += rows * cell_px + 6
     _draw_legend(picture, (_MARGIN_PX, y), top, _BAR_PX[0], small)
-    small.draw(picture, (_MARGIN_PX, y + 56), small.fit(one_line(note), width), _DIM)
+    small.draw(picture, (_MARGIN_PX, y + 66), small.fit(one_line(note), width), _DIM)
     return picture
 
 
@@ -158,12 +158,14 @@ def _draw_legend(
 ) -> None:
     x, y = xy
     picture.paste(colour_bar(width_px, _BAR_PX[1]), (x, y))
-    for value in (0.0, 1.0, top):
-        words = "1 = even" if value == 1.0 else f"{value:.3g} x" if value else "0"
-        place = x + width_px * value / top - (small.width(words) * value / top)
-        if value == 1.0 and top < 2.5:  # in the middle: no room between the ends otherwise
-            place = x + width_px * value / top - small.width(words) / 2
-        small.draw(picture, (place, y + _BAR_PX[1] + 14), words, _DIM)
+    below = y + _BAR_PX[1] + 14
+    most = f"{top:.3g} x"
+    even_x = x + width_px / top - small.width("1 = even") / 2
+    if even_x > x + small.width("0") + 6:
+        small.draw(picture, (x, below), "0", _DIM)
+    even_x = min(max(even_x, x), x + width_px - small.width(f"1 = even  {most}"))
+    small.draw(picture, (even_x, below), "1 = even", _DIM)
+    small.draw(picture, (x + width_px - small.width(most), below), most, _DIM)
     words = "attention of a cell, 1 = what each gets when it is spread evenly"
     room = picture.width - _MARGIN_PX - x
     small.draw(picture, (x, y + _BAR_PX[1] + 30), small.fit(words, room), _DIM)

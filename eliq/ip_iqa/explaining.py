@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from ..errors import ConfigError, ImageError, PromptError
-from ..images import LoadedImage, load_image
+from ..images import LoadedImage, describe_source, load_image
 from ..prompts import clean_prompt
 from .explain_picture import WHOLE_PROMPT, WordMap
 from .pixels import model_pixels
@@ -70,7 +70,7 @@ def explain(
     chosen, unread = _chosen_words(scorer, text, words)
     loaded = load_image(image)
     if loaded.stored is None:
-        raise ImageError(f"expected an image that can be read: {loaded.error}")
+        raise ImageError(f"{describe_source(image)}: {loaded.error}")
     whole, *maps = _maps(scorer, loaded, [PromptWord(WHOLE_PROMPT, 0, len(text)), *chosen], text)
     row = scorer.score_loaded([loaded], [prompt], bar=_NoBar())[0]
     return Explanation(

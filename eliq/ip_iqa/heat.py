@@ -22,9 +22,9 @@ _STOPS = (
     (252, 248, 178),
 )
 LEAST_TOP = 2.0  # a map without contrast is drawn in a middle colour, not as if it were all hot
-_GREY_DIMMED = 0.75
-_LEAST_COLOUR = 0.25  # share of the colour where there is no attention, and where there is most
-_MOST_COLOUR = 0.7
+_GREY_DIMMED = 0.6
+_LEAST_COLOUR = 0.35  # share of the colour where there is no attention, and where there is most
+_MOST_COLOUR = 0.65
 
 
 def heat_scale(maps: list[Tensor]) -> float:
