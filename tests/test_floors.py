@@ -20,7 +20,7 @@ FLOORS = {
     "checkpoint": 3,
     "scorer": 4,
     "supervision": 5, "diffusion": 5, "ip_iqa": 5, "cli": 5, "contact_sheet": 5, "loading": 5,
-    "bulk": 5, "report": 5,
+    "bulk": 5, "report": 5, "keep": 5, "interop": 5,
 }  # fmt: skip
 OUTSIDE = ("eliq_nodes", "training", "examples", "benchmarks", "tests")  # floor 6: they use eliq
 # docs/decisions/0005-the-benchmark-of-scenes-imports-the-renderer.md

@@ -350,4 +350,7 @@ def chosen_format(format: Format, json: bool, quiet: bool) -> Format:
 
 
 # The other commands add themselves to `app`.
-from . import run as _run  # noqa: E402, F401
+from . import run as _run  # noqa: E402, F401, I001
+from . import report as _report  # noqa: E402, F401
+from . import keep as _keep  # noqa: E402, F401
+from . import export as _export  # noqa: E402, F401

@@ -38,6 +38,10 @@ const withoutThumbnail = new Set(DATA.thumbnails.missing);
 
 const pathOf = (row) => folderOf(row).path + nameOf(row);
 
+/** A path or name to be shown: exact ones go into exports, where they must open again. */
+const visible = (text) => text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, "\ufffd")
+  .replace(/[\u202a-\u202e\u2066-\u2069]/g, "");
+
 /** The address of the original, relative to this page; null for what lies inside an archive. */
 function originalOf(row) {
   const href = folderOf(row).href;

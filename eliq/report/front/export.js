@@ -13,12 +13,8 @@ function download(name, type, text) {
 
 /** One path a line; a member of an archive as archive/member. */
 function listOfPaths() {
-  return keptRows().map((row) => `${exportedPath(row)}\n`).join("");
-}
-
-function exportedPath(row) {
-  const member = column("member")(row);
-  return member === null ? pathOf(row) : `${pathOf(row)}/${member}`;
+  // A line end in a name would pass for the end of a path: it is made visible instead.
+  return keptRows().map((row) => `${pathOf(row).replace(/[\r\n]/g, "\ufffd")}\n`).join("");
 }
 
 /** One field of a CSV line. A spreadsheet would run a text that begins like a formula. */
@@ -31,16 +27,26 @@ function field(value, isPath = false) {
 
 function tableOfKept() {
   const lines = keptRows().map((row) => [
-    field(exportedPath(row), true), field(score.visual_quality[row]), field(score.alignment[row]),
+    field(pathOf(row), true), field(score.visual_quality[row]), field(score.alignment[row]),
     field(flagsOf(row).join(" ")), field(promptOf(row)),
   ].join(","));
   return ["path,visual_quality,alignment,flags,prompt", ...lines].join("\r\n") + "\r\n";
 }
 
-/** `eliq keep` with these thresholds; filters have no counterpart there. */
+/** A word as a POSIX shell reads it back. */
+const quoted = (word) => /^[\w./:=@%+,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+
+/** `eliq keep` with these thresholds and filters. */
 function commandLine() {
   const options = SCORES.filter((name) => state.least[name] > 0).map((name) =>
     ` --min-${name.replace("_", "-")} ${shortNumber(state.least[name])}`);
+  for (const [flag, want] of state.flags) {
+    options.push(` --${want === "only" ? "flag" : "without-flag"} ${quoted(flag)}`);
+  }
+  if (state.words.length) {
+    const words = state.words.map((word) => (/\s/.test(word) ? `"${word}"` : word)).join(" ");
+    options.push(` --words=${quoted(words)}`); // with =: it may begin with a hyphen
+  }
   return `eliq keep ${DATA.about.directory}${options.join("")} --list`;
 }
 
@@ -49,9 +55,6 @@ function showTaking() {
   $("take-count").textContent = plural(number, "image") + (IS_SAMPLE ? " of this sample" : "");
   $("export-txt").disabled = $("export-csv").disabled = number === 0;
   $("command").textContent = commandLine();
-  $("take-note").textContent = isFiltered()
-    ? "The same thresholds on the command line, without the filters:"
-    : "The same on the command line:";
 }
 
 async function copyText(text, button) {

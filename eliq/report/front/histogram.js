@@ -127,9 +127,9 @@ function showThreshold(name, always = false) {
   card.handle.setAttribute("aria-valuetext", `${value}: ${count(reach)} images reach it`);
   const missing = totals.considered - totals.failed - numScored(name);
   const parts = [`${count(reach)} of ${count(totals.considered - totals.failed)} reach it`];
-  if (missing > 0) parts.push(`${count(missing)} without ${SCORE_WORDS[name]}`);
+  if (missing > 0) parts.push(`${count(missing)} have none`);
   if (DATA.about.noise >= 0.0005 && totals.near[name] && state.least[name] > 0) {
-    parts.push(`${count(totals.near[name])} within the noise of ${DATA.about.dtype}`);
+    parts.push(`${count(totals.near[name])} within the noise`);
   }
   card.reach.textContent = parts.join(" · ");
 }

@@ -20,7 +20,7 @@ function refreshThresholds() {
   drawPlots();
   SCORES.forEach((name) => showThreshold(name));
   showCounts();
-  showStrips();
+  showStripsSoon();
   if (state.show === "kept" || state.show === "dropped") refreshList();
   else showTiles();
 }

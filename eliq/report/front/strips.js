@@ -1,6 +1,7 @@
 // Four strips of one score: its best, its worst, and either side of the threshold.
 
-const STRIP_LENGTH = 16;
+const STRIP_LENGTH = 12;
+const STRIP_PAUSE_MS = 90;
 
 /** The first place in an ascending list of rows whose score reaches the value. */
 function lowerBound(rows, values, value) {
@@ -26,7 +27,18 @@ function stripRows() {
   };
 }
 
+let stripsDue = 0;
+
+/** While a threshold is dragged the strips follow a little later: two dozen pictures to load must
+ * not hold up the counts and the plots. */
+function showStripsSoon() {
+  if (stripsDue) return;
+  stripsDue = setTimeout(showStrips, STRIP_PAUSE_MS);
+}
+
 function showStrips() {
+  clearTimeout(stripsDue);
+  stripsDue = 0;
   if (!$("strips").open) return;
   const name = mainScore();
   const found = stripRows();

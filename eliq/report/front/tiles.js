@@ -2,10 +2,15 @@
 
 const LARGE_TILE_PX = 216; // from this width on a thumbnail looks soft: the original is shown
 
+const goneFolders = new Set(); // originals that have moved away: asked for once a folder
+
 /** Show an address in an <img>, or nothing; a file that is gone leaves no broken picture behind. */
 function showPicture(image, ...addresses) {
   const [address, ...others] = addresses.filter((each) => each !== null);
-  image.onerror = () => showPicture(image, ...others);
+  image.onerror = () => {
+    if (others.length) goneFolders.add(address.slice(0, address.lastIndexOf("/")));
+    showPicture(image, ...others);
+  };
   image.hidden = !address;
   const around = image.parentElement;
   around?.classList.toggle("is-bare", !address);
@@ -45,7 +50,9 @@ function fillTile(tile, row, { large = false, digits = 3 } = {}) {
     tile.isLarge = large;
     tile.digits = digits;
     const error = errorOf(row);
-    const original = large && !error && isShown(row) ? originalOf(row) : null;
+    const wanted = large && !error && isShown(row) ? originalOf(row) : null;
+    const isGone = wanted !== null && goneFolders.has(wanted.slice(0, wanted.lastIndexOf("/")));
+    const original = isGone ? null : wanted;
     const small = thumbnailOf(row);
     showPicture(image, original, small);
     none.textContent = error ? "not scored" : "no thumbnail";
@@ -53,7 +60,7 @@ function fillTile(tile, row, { large = false, digits = 3 } = {}) {
     quality.textContent = shown(score.visual_quality[row], digits);
     alignment.textContent = shown(score.alignment[row], digits);
     const text = error ?? promptOf(row);
-    words.textContent = text ? text.slice(0, 300) : nameOf(row);
+    words.textContent = text ? text.slice(0, 300) : visible(nameOf(row));
   }
   markTile(tile);
 }
@@ -73,5 +80,5 @@ function markTile(tile) {
   const scores = `visual quality ${shown(score.visual_quality[row])}, ` +
     `alignment ${shown(score.alignment[row])}`;
   const said = word === "failed" ? "not scored" : word;
-  tile.setAttribute("aria-label", `${nameOf(row)}: ${scores}, ${said}`);
+  tile.setAttribute("aria-label", `${visible(nameOf(row))}: ${scores}, ${said}`);
 }

@@ -9,6 +9,7 @@ function openView(row, rows, place = rows.indexOf(row)) {
   view.rows = rows;
   view.from = document.activeElement;
   if (!$("view").open) $("view").showModal();
+  $("view").focus(); // not the first button: arrow keys, Enter and Escape act on the whole view
   showInView(place);
 }
 
@@ -17,17 +18,17 @@ function showInView(place) {
   view.place = (place + view.rows.length) % view.rows.length;
   const row = view.rows[view.place];
   const frame = document.querySelector(".view-frame");
-  frame.classList.remove("is-full");
+  frame.classList.remove("is-full", "is-small");
   const original = isShown(row) ? originalOf(row) : null;
   const thumbnail = thumbnailOf(row);
   const image = $("view-image");
-  image.alt = promptOf(row) ?? nameOf(row);
+  image.alt = promptOf(row) ?? visible(nameOf(row));
   showPicture(image, original, thumbnail);
   $("view-none").hidden = original !== null || thumbnail !== null;
   $("view-none").textContent = "no picture of it in this report";
   image.onload = () => noteSource(image, original);
   $("view-place").textContent = `${count(view.place + 1)} of ${count(view.rows.length)}`;
-  $("view-name").textContent = nameOf(row);
+  $("view-name").textContent = visible(nameOf(row));
   showState(row);
   $("view-scores").replaceChildren(...SCORES.map((name) => meter(name, score[name][row], row)));
   const prompt = promptOf(row);
@@ -44,10 +45,12 @@ function showInView(place) {
   if (href !== null) open.href = href;
 }
 
+/** Say so where a thumbnail has to stand for the original, and do not blow it up. */
 function noteSource(image, original) {
   const isOriginal = original !== null && image.currentSrc === new URL(original, document.baseURI).href;
   $("view-place").textContent = `${count(view.place + 1)} of ${count(view.rows.length)}` +
     (isOriginal ? "" : " · thumbnail; the original is not here");
+  document.querySelector(".view-frame").classList.toggle("is-small", !isOriginal);
 }
 
 function showState(row) {
@@ -77,7 +80,8 @@ function meter(name, value, row, label = SCORE_WORDS[name] ?? name) {
     threshold.style.left = `${100 * state.least[name]}%`;
     const order = orderBy(name);
     const below = lowerBound(order.slice(0, order.num_known), score[name], value);
-    line.append(element("small", "", `above ${percent(below, order.num_known)} of the ` +
+    const share = Math.floor((1000 * below) / order.num_known) / 10; // never rounded up to 100
+    line.append(element("small", "", `above ${share.toFixed(1)} % of the ` +
       `${IS_SAMPLE ? "sample" : "run"}`));
   }
   return line;
@@ -95,7 +99,7 @@ function showRecord(row) {
   const names = Object.keys(DATA.columns).filter((name) => !OWN_PLACE.has(name));
   const ordered = [...RECORD_FIRST, ...names.filter((name) => !RECORD_FIRST.includes(name))];
   for (const name of ordered) {
-    const value = name === "path" ? pathOf(row) : column(name)(row);
+    const value = name === "path" ? visible(pathOf(row)) : column(name)(row);
     if (value === null || value === undefined) continue;
     list.append(element("dt", "", name.replaceAll("_", " ")), element("dd", "", String(value)));
   }

@@ -1,0 +1,59 @@
+"""``eliq report``: write a run's page again."""
+
+from __future__ import annotations
+
+import json as json_module
+from typing import Annotated
+
+import typer
+
+from .app import Debug, Format, FormatOption, Json, app, chosen_format
+from .output import emit
+
+__all__ = ["RunDir", "plain_unless_asked", "report"]
+
+RunDir = Annotated[
+    str, typer.Argument(metavar="DIR", help="What eliq run wrote.", show_default=False)
+]
+
+
+def plain_unless_asked(format: Format, json: bool, quiet: bool) -> Format:
+    """As `chosen_format`, but plain text into a pipe too: paths are for other programs."""
+    asked = json or quiet or format is not Format.auto
+    return chosen_format(format, json, quiet) if asked else Format.human
+
+
+@app.command()
+def report(
+    directory: RunDir,
+    rows: Annotated[
+        int,
+        typer.Option(
+            "--rows",
+            min=1,
+            help="Of a larger run a sample of this size is shown; counts stay those of all.",
+        ),
+    ] = 20_000,
+    one_file: Annotated[
+        bool,
+        typer.Option("--one-file", help="All thumbnails inside the page, however many they are."),
+    ] = False,
+    format: FormatOption = Format.auto,
+    json: Json = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")] = False,
+    debug: Debug = False,
+) -> int:
+    """Write DIR/report.html again: one offline page to find a threshold on.
+
+    eliq report scored
+    """
+    from ..report import build_report
+
+    options = {"max_inline_bytes": 2**40} if one_file else {}
+    chosen = plain_unless_asked(format, json, quiet)
+    path = build_report(directory, max_rows=rows, **options)
+    if chosen is Format.json:
+        emit(json_module.dumps({"report": str(path)}) + "\n")
+    elif chosen is not Format.quiet:
+        emit(f"{path}\n")
+    return 0
