@@ -45,7 +45,6 @@ class PickBestNode(io.ComfyNode):
                 "rank images",
                 "sort by score",
                 "select best image",
-                "aesthetic score",
             ],
             hidden=list(TEXT_HIDDEN),
             is_output_node=True,  # so that it says its ranking with nothing behind it
