@@ -69,7 +69,6 @@ class LoadCriticNode(io.ComfyNode):
                     "hub_id",
                     default="",
                     optional=True,
-                    advanced=True,
                     placeholder="owner/name",
                     tooltip="Id of a model on Hugging Face, such as Qwen/Qwen3-VL-4B-Instruct for "
                     "zero-shot. Taken instead of 'critic' when it is not empty.",
@@ -78,7 +77,6 @@ class LoadCriticNode(io.ComfyNode):
                     "download",
                     default=False,
                     optional=True,
-                    advanced=True,
                     tooltip="Fetch hub_id into models/eliq/hub when it is not on this machine. "
                     "Off: nothing is ever fetched.",
                 ),
