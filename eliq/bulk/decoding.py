@@ -115,6 +115,8 @@ class DecodePool:
             worker.kill()
         for thread in self._threads:
             thread.join(timeout=10)
+        for worker in self._workers:
+            worker.wait()
 
     def stream(self, items: Iterator[Item]) -> Iterator[Decoded]:
         """Every item, decoded, in order. One stream at a time.

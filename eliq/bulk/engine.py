@@ -65,6 +65,7 @@ class UnitScorer:
         config: of the run.
         plan: None = the one in ``config.out_dir``.
         scorer: None = the one that the config names.
+        pool: None = processes that decode as the config says.
 
     Raises:
         BulkError: the directory holds scores of another critic; the field that differs is named.
@@ -72,18 +73,25 @@ class UnitScorer:
     """
 
     def __init__(
-        self, config: RunConfig, plan: Plan | None = None, *, scorer: Scorer | None = None
+        self,
+        config: RunConfig,
+        plan: Plan | None = None,
+        *,
+        scorer: Scorer | None = None,
+        pool: DecodePool | None = None,
     ) -> None:
         self.config = config
         self.plan = plan or load_plan(config.out_dir)
         self._folder = self.plan.folder
-        workers = [WorkerProcess() for _ in range(config.workers or default_workers())]
+        num_workers = 0 if pool is not None else config.workers or default_workers()
+        # First of all: their imports take as long as the loading of a model, and run beside it.
+        workers = [WorkerProcess() for _ in range(num_workers)]
         try:
             self.scorer = scorer or _load_scorer(config)
             self.fingerprint = RunFingerprint.of(self.scorer)
             check_fingerprint(self._folder, self.fingerprint)
             self._full_px = window_px(self.scorer.max_batch_px)
-            self._pool = DecodePool(
+            self._pool = pool or DecodePool(
                 workers,
                 patches=getattr(self.scorer.backbone, "patches", None),
                 thumbnails=config.thumbnails,

@@ -150,6 +150,10 @@ class WorkerProcess:
             self._is_killed = True
             self._process.kill()
 
+    def wait(self) -> None:
+        """Until the process that was ended is gone."""
+        self._process.wait()
+
     def _popen(self) -> subprocess.Popen:
         self._is_late = False
         return subprocess.Popen(
