@@ -90,7 +90,7 @@ def train_stage2(
         step, track = resumed.pop("step"), resumed
     curves.truncate(step)
     best_state.forget_after(step)
-    wanted, stopped = config.num_steps, False
+    wanted, stopped = config.steps(len(train.tuple_ids)), False
     bar = tqdm(total=wanted, initial=step, desc="stage 2", disable=None if progress else True)
     while step < wanted and track["bad"] < config.patience and not stopped:
         head.train()

@@ -14,11 +14,15 @@ from .embedding_cache import PROMPTS
 
 __all__ = ["Stage2Config"]
 
+LEAST_STEPS = 250
+
 
 @dataclass(frozen=True)
 class Stage2Config:
-    """How the head is trained; AdamW 1e-4 and batches of 64 tuples by default.
+    """How the head is trained, by AdamW in batches of 64 tuples.
 
+    `num_steps` 0 means `epochs` passes over the tuples, and not fewer than 250 steps, since the
+    head starts from nothing.
     `visual_prompts` are the prompts with which z_ali of a visual pair is taken, one at random for
     each image and step: ("own",) is the paper's form, which never sees an image without a prompt,
     though such images are scored; ("own", "negative", "none") also teaches s_vis not to depend on
@@ -27,10 +31,11 @@ class Stage2Config:
     the held-out loss has not fallen for `patience` validations.
     """
 
-    num_steps: int = 2000
+    num_steps: int = 0
+    epochs: float = 15.0
     batch_tuples: int = 64
     batch_ladders: int = 64
-    learning_rate: float = 1e-4
+    learning_rate: float = 5e-4
     weight_decay: float = 0.01
     warmup_share: float = 0.03
     max_grad_norm: float = 1.0
@@ -45,18 +50,19 @@ class Stage2Config:
     num_heads: int = 8
     ffn_dim: int = 2048
     mask_visual_query: bool = False
-    validate_every: int = 50
+    validate_every: int = 25
     save_every: int = 500
     patience: int = 10
     seed: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "visual_prompts", tuple(self.visual_prompts))
-        for name in ("num_steps", "batch_tuples", "validate_every", "save_every", "patience"):
+        for name in ("batch_tuples", "validate_every", "save_every", "patience"):
             self._check(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("batch_ladders", "ladder_weight", "margin_weight", "weight_decay", "seed"):
+        for name in ("num_steps", "batch_ladders", "ladder_weight", "margin_weight", "weight_decay",
+                     "seed"):  # fmt: skip
             self._check(name, getattr(self, name) >= 0, "at least 0")
-        for name in ("learning_rate", "margin", "max_grad_norm"):
+        for name in ("learning_rate", "epochs", "margin", "max_grad_norm"):
             value = getattr(self, name)
             self._check(name, math.isfinite(value) and value > 0, "a positive number")
         known = bool(self.visual_prompts) and set(self.visual_prompts) <= set(PROMPTS)
@@ -65,6 +71,11 @@ class Stage2Config:
     def _check(self, name: str, good: bool, expected: str) -> None:
         if not good:
             raise ConfigError(f"stage2.{name}: expected {expected}, found {getattr(self, name)!r}")
+
+    def steps(self, num_tuples: int) -> int:
+        """Steps of the whole run, if it does not stop before."""
+        batch = min(self.batch_tuples, max(num_tuples, 1))
+        return self.num_steps or max(LEAST_STEPS, math.ceil(self.epochs * num_tuples / batch))
 
     def head(self, hidden_size: int) -> HeadConfig:
         """The head's own configuration on a backbone of this width."""

@@ -9,7 +9,7 @@ from eliq.head import ScoringHead
 from eliq.losses import ladder_ranking_loss, overall_loss
 
 from .embedding_cache import PROMPTS, EmbeddingCache
-from .head_scores import score_rows
+from .lean_scores import lean_alignment, lean_fusion, lean_visual
 from .order import shuffled_index
 from .ranking import ranking_losses
 from .stage2_config import Stage2Config
@@ -80,25 +80,16 @@ def _tuple_losses(
     generator: torch.Generator | None,
     device: str | torch.device,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """L_vis (18), L_ali (19) and the distance of s_vis from the margins.
-
-    All scores of Eq. 17 are predicted in one pass of the head.
-    """
+    """L_vis (18), L_ali (19) and the distance of s_vis from the margins."""
     n = len(places)
     technical = cache.tuple_technical[places].to(device)  # [n,3,h]
     aesthetic = cache.tuple_aesthetic[places].to(device)
     alignment = cache.tuple_alignment[places].to(device)  # [n,3,3,h]
     chosen = _choose(config, (n, 3), generator).to(device)
-    drawn = _take(alignment, chosen)
-    visual = score_rows(head, technical, aesthetic, drawn).visual_quality
+    z_vis = lean_fusion(head, technical, aesthetic)
+    visual = lean_visual(head, z_vis, _take(alignment, chosen))
     # (I+, p) and (I+, p-ali) for Eq. 19, whatever prompts the visual pairs drew.
-    pair = slice(0, 1)
-    scores = score_rows(
-        head,
-        technical[:, pair].expand(-1, 2, -1),
-        aesthetic[:, pair].expand(-1, 2, -1),
-        alignment[:, 0, :2],
-    ).alignment
+    scores = lean_alignment(head, z_vis[:, :1].expand(-1, 2, -1), alignment[:, 0, :2])
     supervised = cache.tuple_supervised
     supervised = None if supervised is None else supervised[places].to(device)
     ranked = ranking_losses(visual, scores, supervised, margin=config.margin)
@@ -127,7 +118,8 @@ def _ladder_loss(
     # Padding is zeros, not NaN: NaN inputs would reach the weights' gradients. The prompt is drawn
     # once a ladder, since within one it is the image alone that changes.
     chosen = _choose(config, (len(places), 1), generator).expand(-1, valid.shape[1]).to(device)
-    scores = score_rows(head, technical, aesthetic, _take(alignment, chosen)).visual_quality
+    z_vis = lean_fusion(head, technical, aesthetic)
+    scores = lean_visual(head, z_vis, _take(alignment, chosen))
     scores = torch.where(valid, scores, torch.nan)
     ranked = ladder_ranking_loss(
         scores[:, 0],
