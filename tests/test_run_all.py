@@ -11,11 +11,12 @@ import pytest
 
 from eliq import Scorer
 from eliq.cli import main as eliq_main
-from eliq.errors import ConfigError, TrainingError
+from eliq.errors import ConfigError, EvaluationError, TrainingError
 from training.run_all import SMOKE, main
 from training.smoke_pictures import write_smoke_pictures
 from training.stage_settings import key_values, read_settings, stage_configs
 from training.whole_run import RunConfig, run_all
+from training.whole_run.checks import check_libraries
 from training.whole_run.steps import _claim
 
 RECIPES = sorted((Path(__file__).parents[1] / "training" / "runs").glob("*/config.json"))
@@ -110,6 +111,34 @@ def test_negatives_are_of_the_positives_models():
     data = {"positives": {"models": ["tiny-sd"]}, "negatives": negatives}
     config = RunConfig.from_json(data)
     assert [model.name for model in config.negatives.models] == ["tiny-sd"]
+
+
+def test_with_images_of_ones_own_the_recipes_models_draw_the_negatives():
+    """Those that fit its card, and not the defaults."""
+    data = {"positives": {"models": ["tiny-sd"]}, "negatives": {"weak_models": []}}
+    config = RunConfig.from_json({**data, "images": "here"})
+    assert [model.name for model in config.negatives.models] == ["tiny-sd"]
+    del data["positives"]
+    assert RunConfig.from_json({**data, "images": "here"}).negatives.models is None
+
+
+def test_what_the_end_needs_is_asked_for_at_the_beginning(tmp_path, monkeypatch):
+    images = str(write_smoke_pictures(tmp_path / "images"))
+    data = {"images": images, "backbone": {"name": "tiny"}}
+    out = tmp_path / "run"
+    rated = {"evaluation": {"sets": {"csv": str(tmp_path / "none.csv")}}}
+    with pytest.raises(EvaluationError, match="none.csv"):
+        run_all(RunConfig.from_json({**data, **rated}), out, progress=False)
+    monkeypatch.setattr("training.whole_run.checks.find_spec", lambda name: None)
+    for more, said in (
+        ({"stage1": {"tuning": "lora"}}, "peft.*train"),
+        ({"backbone": {"name": "owner/model"}}, "peft.*train"),
+        ({"negatives": {}}, "diffusers"),
+    ):
+        with pytest.raises(TrainingError, match=said):
+            run_all(RunConfig.from_json({**data, **more}), out, progress=False)
+    assert not out.exists()
+    check_libraries(RunConfig.from_json(data))
 
 
 @pytest.mark.parametrize(

@@ -73,9 +73,10 @@ class RunConfig:
         prompts: a list of prompts to generate from, or of the prompts of `images`; None = the
             shipped 400, or the list in `images`.
         max_prompts: only the first so many of them.
-        positives: models of the positives; unused with `images`.
+        positives: models of the positives. With `images` they make nothing but the negatives.
         negatives: generated negatives; None = distortions and simulated ones alone, the default
-            with `images`. Its `supervision` is then that of the set.
+            with `images`. Its `supervision` is then that of the set. Their models are those of
+            `positives`, where it is given or there are no `images`.
         supervision: of the set, where `negatives` is None.
         backbone, stage1, stage2: of the training; what `stage1` and `stage2` leave out follows the
             size of the backbone.
@@ -147,7 +148,9 @@ class RunConfig:
         given = values.pop("negatives", None if values.get("images") else {})
         negatives = None
         if isinstance(given, Mapping):
-            models = {} if values.get("images") else {"models": positives.models}
+            # With images and no models named: those that the folder says, or the defaults.
+            are_named = "positives" in data or not values.get("images")
+            models = {"models": positives.models} if are_named else {}
             negatives = NegativesConfig.from_json({**models, **seed, **given})
             if "supervision" in values:
                 raise ConfigError(

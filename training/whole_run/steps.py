@@ -27,7 +27,7 @@ from eliq.supervision import build_supervision
 
 from ..backbones import load_backbone, origin_of
 from ..evaluate import evaluate
-from ..evaluation import READERS, load_raters
+from ..evaluation import RatedSet, load_raters
 from ..journal import write_atomically
 from ..negatives import make_negatives
 from ..pipeline import Stopped, train_critic
@@ -37,6 +37,7 @@ from ..prompts import read_prompts
 from ..run_state import first_difference
 from ..stage_settings import stage_configs
 from ..stop_request import StopRequest
+from .checks import check_libraries, read_rated
 from .config import RunConfig
 
 __all__ = ["run_all"]
@@ -56,7 +57,8 @@ def run_all(
 ) -> dict[str, Any]:
     """Runs every step; returns what each did (nothing in processes other than the first).
 
-    `smoke` takes the stages' settings for a model of no size.
+    `smoke` takes the stages' settings for a model of no size. Benchmarks are read, and libraries
+    looked for, before the first step.
 
     Raises:
         Stopped, Interrupted: `stop` was requested; the same call goes on.
@@ -64,7 +66,9 @@ def run_all(
     """
     placement = placement or Placement()
     run = _Run(config, out, placement, stop, progress)
+    check_libraries(config)
     if placement.is_main:
+        run.rated = read_rated(config)
         _claim(config, out)
     images = run.step("positives", run.positives)
     run.step("set", lambda: run.supervision(images))
@@ -90,6 +94,7 @@ class _Run:
         self.config, self.out, self.placement = config, out, placement
         self.stop, self.progress = stop, progress
         self.shard = Shard(placement.rank, placement.world_size, str(placement.device))
+        self.rated: list[RatedSet] = []
         self.report: dict[str, Any] = {"out": str(out), "steps": {}}
 
     def step(self, name: str, work: Callable[[], Any]) -> Any:
@@ -197,7 +202,7 @@ class _Run:
             device=device,
         )
         report = evaluate(
-            [READERS[name](Path(path)) for name, path in choice.sets.items()],
+            self.rated,
             raters,
             choice.settings,
             self.out / "evaluation",
