@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import math
 import os
@@ -26,6 +27,7 @@ from training.evaluation import (
     EvaluationConfig,
     Interrupted,
     PyiqaRater,
+    RatedSet,
     load_raters,
     measure_set,
     score_set,
@@ -112,6 +114,29 @@ def test_an_image_that_was_replaced_is_scored_again(ratings, tmp_path):
     rater = Reader()
     scored(rater, ratings.rows, tmp_path, "s", progress=False)
     assert rater.calls == 1
+
+
+def test_an_image_that_failed_is_tried_again(ratings, tmp_path):
+    failed = Reader(fails=["0_1.png"])
+    rows = scored(failed, ratings.rows, tmp_path, "s", progress=False)
+    assert [row["error"] for row in rows].count("cannot") == 1
+    rater = Reader()
+    again = scored(rater, ratings.rows, tmp_path, "s", progress=False)
+    assert rater.calls == 1 and not any(row["error"] for row in again)
+    assert scored(Reader(), ratings.rows, tmp_path, "s", progress=False) == again
+
+
+def test_a_control_that_cannot_be_drawn_is_said(ratings, tmp_path):
+    """One prompt for all: there is no other to swap it with."""
+    same = RatedSet("my set", tuple(replace(row, prompt="a", group="a") for row in ratings.rows))
+    found = evaluate_set(same, [Reader()], replace(CONFIG, num_splits=0), tmp_path)
+    assert found["shuffle"] == {} and "shuffling prompts" in found["shuffle_not_run"]
+    report = {"title": "t", "note": None, "not_run": {}, "config": CONFIG.to_json()}
+    path = write_report({**report, "sets": [found]}, tmp_path / "report")
+    text = path.read_text()
+    assert "were not tried: shuffling prompts" in text
+    if importlib.util.find_spec("matplotlib"):
+        assert "(my_set-quality.png)" in text and (path.parent / "my_set-quality.png").is_file()
 
 
 def test_evaluate_set_measures_all_of_it(ratings, tmp_path):

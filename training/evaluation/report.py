@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ def write_report(report: Mapping[str, Any], out: str | Path) -> Path:
     pictures = {}
     for found in report["sets"]:
         for opinion, part in found["opinions"].items():
-            name = f"{found['name']}-{opinion}.png"
+            name = f"{re.sub(r'[^A-Za-z0-9._-]+', '_', found['name'])}-{opinion}.png"
             picture = scatter_plots(part, f"{found['name']}, {opinion}")
             if picture is not None:
                 write_atomically(out / name, picture)
@@ -94,6 +95,8 @@ def _set_section(found: Mapping[str, Any], pictures: Mapping, percent: int) -> l
             lines += [f"![{found['name']} {opinion}]({pictures[found['name'], opinion]})", ""]
     if found["shuffle"]:
         lines += _shuffle_section(found["shuffle"])
+    elif found.get("shuffle_not_run"):
+        lines += [f"Prompts of other images were not tried: {_plain(found['shuffle_not_run'])}", ""]
     return lines
 
 

@@ -40,12 +40,14 @@ class ScoredSet:
         rows: one an image, in the order of the set; `error` is None where it was scored.
         shuffled: {row of the set: numbers with another image's prompt}; empty where the rater reads
             no prompt, the set has none, or the control is off.
+        not_shuffled: why that control could not be drawn, if it could not.
     """
 
     rater: str
     columns: tuple[Column, ...]
     rows: list[dict[str, Any]]
     shuffled: dict[int, dict[str, Any]]
+    not_shuffled: str | None = None
 
     @property
     def failed(self) -> list[int]:
@@ -96,16 +98,18 @@ def score_set(
     options: dict[str, Any] = {"stop": stop, "progress": progress}
     rows = scored(rater, images, cache, rated.name, **options)
     shuffled: dict[int, dict[str, Any]] = {}
+    reason = None
     if config.shuffle_images and rater.reads_prompt and any(image.prompt for image in images):
         try:
             chosen, prompts = choose_for_shuffle(images, config.shuffle_images, seed=config.seed)
         except ConfigError as error:
             log.warning("%s: %s", rated.name, error)
+            reason = str(error)
         else:
             picked = [images[i] for i in chosen]
             again = scored(rater, picked, cache, rated.name, prompts=prompts, **options)
             shuffled = dict(zip(chosen, again, strict=True))
-    return ScoredSet(rater.name, rater.columns, rows, shuffled)
+    return ScoredSet(rater.name, rater.columns, rows, shuffled, reason)
 
 
 def measure_set(
@@ -119,7 +123,8 @@ def measure_set(
     Returns:
         `name`, `counts`, `num_images`, `failed` (by rater), for each opinion a list of `columns`
         (title, labels, all of `measure`), `oracles`, `published`, and for plots `scores`
-        ({title: [K]}), `opinions` [K] and `generators` [K]; `shuffle` by column title.
+        ({title: [K]}), `opinions` [K] and `generators` [K]; `shuffle` by column title, and
+        `shuffle_not_run`, why there is none.
 
     Raises:
         EvaluationError: no image was scored by every rater.
@@ -155,6 +160,7 @@ def measure_set(
             for measured in [_shuffle(column, one, images, bad)]
             if measured is not None
         },
+        "shuffle_not_run": next((one.not_shuffled for one in working if one.not_shuffled), None),
     }
 
 

@@ -4,7 +4,8 @@
 
 One journal a set and fingerprint of a rater; its first line says what made the numbers, each
 further line holds the rows of one part. A row is keyed by image, prompt, and size and time of the
-file, so that an image that was replaced is scored again.
+file, so that an image that was replaced is scored again. So is one that failed: what it failed for,
+such as too little memory, may be gone.
 """
 
 from __future__ import annotations
@@ -62,7 +63,12 @@ def scored(
                 f"{path}: expected scores of {rater.facts}, found {journal.rows[0].get('facts')}; "
                 "remove the file"
             )
-        known = {key: row for part in journal.rows[1:] for key, row in part["rows"].items()}
+        known = {
+            key: row
+            for part in journal.rows[1:]
+            for key, row in part["rows"].items()
+            if row.get("error") is None
+        }
         todo = list({key: i for i, key in enumerate(keys) if key not in known}.values())
         _score(rater, images, texts, keys, todo, journal, known, stop, progress)
     return [known[key] for key in keys]
