@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from eliq.errors import ConfigError, EliqError
+from eliq.supervision.sources import read_sources
 
 from .positives import ModelSettings, model_settings
 from .prompts import read_prompts
@@ -89,6 +90,7 @@ def estimate(config: RunConfig, gpu: str, num_gpus: int = 1) -> dict[str, Any]:
 
     Raises:
         ConfigError: a backbone or card whose size is not known here.
+        SupervisionError: `images` is no folder of images with prompts.
     """
     if gpu not in GPUS:
         raise ConfigError(f"--gpu: expected one of {', '.join(GPUS)}, found {gpu!r}")
@@ -146,8 +148,8 @@ def estimate(config: RunConfig, gpu: str, num_gpus: int = 1) -> dict[str, Any]:
 def _positives(config: RunConfig) -> tuple[int, float, list[str]]:
     """Images, PFLOP of one, and what is not known."""
     if config.images is not None:
-        names = [line for line in Path(config.images).rglob("*") if line.suffix == ".png"]
-        return max(len(names), 1), 0.0, ["positives: your own"]
+        number = len(read_sources(config.images, config.prompts))
+        return number, 0.0, ["positives: your own"]
     models = config.positives.models
     number = len(read_prompts(config.prompts)[: config.max_prompts]) * len(models)
     known = [_image_pflop(model) for model in models if model.model in IMAGE_PFLOP]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -174,6 +175,7 @@ def _claim(new: NewEra, rows: Supervision) -> str:
         "format": "eliq-refresh",
         "era": new.era or f"era-{len(eras) + 1}",
         "old_set_sha256": rows.sha256,
+        "old_critic_sha256": _critic_sha256(new.critic),
         "num_anchors": [new.num_anchors, new.num_new_anchors],
         "seed": new.seed,
     }
@@ -189,6 +191,15 @@ def _claim(new: NewEra, rows: Supervision) -> str:
     else:
         write_atomically(path, json.dumps(ours, indent=1).encode())
     return ours["era"]
+
+
+def _critic_sha256(directory: Path) -> str:
+    """Of the config of a critic, which names what it was trained on, and the sizes of its files."""
+    files = sorted(path for path in Path(directory).glob("*") if path.is_file())
+    facts = [[path.name, path.stat().st_size] for path in files]
+    config = Path(directory) / "config.json"
+    content = config.read_bytes() if config.is_file() else b""
+    return hashlib.sha256(json.dumps(facts).encode() + content).hexdigest()
 
 
 def _first_anchors(new: NewEra, rows: Supervision) -> Anchors:

@@ -37,6 +37,7 @@ __all__ = ["Features", "read_features"]
 
 log = logging.getLogger("eliq")
 _PER_FILE = 256
+_DECODED = 32  # images in memory at once: photographs of 12 Mpx are 36 MB each
 
 
 class Rated(Protocol):
@@ -86,13 +87,15 @@ def read_features(
             some = images[start : start + _PER_FILE]
             path = cache_dir / f"{start // _PER_FILE:05d}.safetensors"
             if not path.is_file():
-                made = _encode(scorer, some, stop)
-                if made is None:
-                    return None
-                replace_tensors(path, made)
+                made = []
+                for first in range(0, len(some), _DECODED):
+                    made.append(_encode(scorer, some[first : first + _DECODED], stop))
+                    if made[-1] is None:
+                        return None
+                replace_tensors(path, _joined(made))
             parts.append(read_tensors(path))
             bar.update(len(some))
-    whole = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+    whole = _joined(parts)
     found = Features(whole["visual"], whole["alignment"], whole["raw"], whole["ok"].bool())
     failed = [
         image.id for image, ok in zip(images, found.is_scored.tolist(), strict=True) if not ok
@@ -100,6 +103,10 @@ def read_features(
     if failed:
         log.warning("%d images could not be scored, first %s", len(failed), failed[0])
     return found
+
+
+def _joined(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
 
 
 @torch.inference_mode()
