@@ -74,6 +74,7 @@ class _Pool:
         self._tasks: dict[Any, tuple[Any, int | None]] = {}  # a task: its actor and its unit
         self._options: dict[Any, dict[str, Any]] = {}  # of the actors that live
         self._settled: dict[Any, Progress] = {}  # by actor, dead ones too: of finished units
+        self._last: dict[Any, Progress] = {}  # by actor, as it last answered
         self._reported_s = 0.0
 
     def __enter__(self) -> _Pool:
@@ -121,7 +122,7 @@ class _Pool:
             raise (error.cause or error) from None
         if isinstance(result, EliqError):
             raise result
-        self._settled[actor] = result
+        self._settled[actor] = self._last[actor] = result
         if self._waiting:
             unit = self._waiting.popleft()
             self._tasks[actor.score.remote(unit)] = (actor, unit)
@@ -129,6 +130,7 @@ class _Pool:
     def _replace(self, actor: Any, unit: int | None, error: Exception) -> None:
         """The actor is gone: its unit waits again, and another one takes its place."""
         options = self._options.pop(actor)
+        self._last[actor] = self._settled.get(actor, Progress(0, 0, 0))  # the rest is done again
         attempts = self._attempts[unit] = self._attempts.get(unit, 0) + 1
         if attempts >= _MOST_ATTEMPTS:
             what = "the critic, while it was loaded," if unit is None else f"unit {unit}"
@@ -143,15 +145,14 @@ class _Pool:
     def _report(self) -> None:
         """Tell the observer, and end a run with too many failures."""
         self._reported_s = time.monotonic()
-        now = dict(self._settled)
         asked = {actor.progress.remote(): actor for actor in self._options}
         answered, _ = self._ray.wait(list(asked), num_returns=len(asked), timeout=_POLL_S)
         for answer in answered:
             try:
-                now[asked[answer]] = self._ray.get(answer)
+                self._last[asked[answer]] = self._ray.get(answer)
             except self._ray.exceptions.RayActorError:
                 continue  # it is replaced when its task comes back
-        parts = list(now.values())
+        parts = list(self._last.values())
         num_failed = sum(part.num_failed for part in parts)
         if self._observer is not None:
             num_done, num_new = (sum(getattr(p, n) for p in parts) for n in ("num_done", "num_new"))

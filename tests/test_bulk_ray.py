@@ -1,0 +1,156 @@
+"""Ray decides where a unit is scored, and nothing else: the same rows, whoever is killed."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pyarrow", reason="needs eliq[bulk]")
+
+from eliq.bulk import RunConfig, finish_run, iterate_rows, plan_run, run_local
+from eliq.bulk.ray_engine import run_ray
+from eliq.errors import BulkError, ConfigError
+from tests.hostile_images import picture
+
+needs_ray = pytest.mark.skipif(os.name != "posix", reason="Ray's processes are looked up in /proc")
+
+
+@pytest.fixture(scope="module")
+def ray():
+    """A cluster that all tests here share: to start one takes seconds."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray = pytest.importorskip("ray", reason="needs eliq[ray]")
+    ray.init(
+        address="local", num_cpus=2, include_dashboard=False, log_to_driver=False,
+        logging_level="ERROR", object_store_memory=100 << 20,
+    )  # fmt: skip
+    yield ray
+    ray.shutdown()
+
+
+@pytest.fixture
+def config(tmp_path, tiny_checkpoint_dir) -> RunConfig:
+    """18 pictures and one damaged file in parts of 4."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for i in range(18):
+        size = (40 + 8 * (i % 3), 64)
+        picture(random.Random(i), *size).save(folder / f"{i:02d}.png")
+    (folder / "damaged.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    return RunConfig(
+        os.fspath(folder),
+        tmp_path / "out",
+        checkpoint=os.fspath(tiny_checkpoint_dir),
+        prompt="a red fox",
+        workers=1,
+        part_size=4,
+    )
+
+
+def rows(out_dir: Path) -> list[dict]:
+    """All that two runs have in common: everything but the time."""
+    names = [name for name in next(iterate_rows(out_dir)).schema.names if name != "ms"]
+    return [row for batch in iterate_rows(out_dir, names) for row in batch.to_pylist()]
+
+
+def unbroken(config: RunConfig) -> list[dict]:
+    from dataclasses import replace
+
+    alone = replace(config, out_dir=config.out_dir.with_name("alone"))
+    run_local(alone, plan_run(alone))
+    return rows(alone.out_dir)
+
+
+def actor_pids() -> list[int]:
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if (folder / "cmdline").read_bytes().startswith(b"ray::UnitActor"):
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
+def test_what_it_refuses_before_ray_is_needed(config, monkeypatch):
+    from dataclasses import replace
+
+    with pytest.raises(ConfigError, match="a GPU of its own; found 'cuda:1'"):
+        run_ray(replace(config, device="cuda:1"), plan_run(config))
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    with pytest.raises(BulkError, match=r"pip install 'eliq\[ray\]'"):
+        run_ray(config, plan_run(config))
+
+
+@needs_ray
+def test_the_same_rows_as_without_ray(ray, config):
+    seen = []
+    run_ray(config, plan_run(config), observer=seen.append, num_actors=2)
+    assert rows(config.out_dir) == unbroken(config)
+    assert (seen[-1].num_done, seen[-1].num_failed, seen[-1].num_new) == (19, 1, 19)
+    assert finish_run(config.out_dir)["num_images"] == 19
+    run_ray(config, plan_run(config), observer=seen.append, num_actors=1)
+    assert (seen[-1].num_done, seen[-1].num_new) == (19, 0), "nothing is done twice"
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_killed_actor_costs_nothing_but_time(ray, config):
+    killed = []
+
+    def kill_one(progress) -> None:
+        if progress.num_new and not killed:
+            killed.extend(actor_pids()[:1])
+            os.kill(killed[0], signal.SIGKILL)
+
+    run_ray(config, plan_run(config), observer=kill_one, num_actors=2)
+    assert killed and rows(config.out_dir) == unbroken(config)
+
+
+@needs_ray
+@pytest.mark.slow
+def test_too_many_failures_end_the_run_and_keep_what_is_done(ray, config):
+    from dataclasses import replace
+
+    for name in ("00.png", "05.png"):
+        (Path(config.source) / name).write_bytes(b"no picture")
+    strict = replace(config, max_errors=1)
+    with pytest.raises(BulkError, match="more than --max-errors 1"):
+        run_ray(strict, plan_run(strict), num_actors=1)
+    run_ray(config, plan_run(config), num_actors=1)
+    assert rows(config.out_dir) == unbroken(config)
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_node_that_does_not_see_the_files_says_so(ray, config, tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    plan = plan_run(config)
+    monkeypatch.setattr("eliq.bulk.ray_engine.os.getcwd", lambda: os.fspath(gone / "not here"))
+    with pytest.raises(BulkError, match="does not see .*not here: the nodes of a cluster must"):
+        run_ray(config, plan, num_actors=1)
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_unit_that_ends_every_actor_is_named(ray, config, monkeypatch):
+    from eliq.bulk import ray_engine
+    from eliq.bulk.ray_actor import UnitActor
+
+    class Doomed(UnitActor):
+        def score(self, unit):
+            if unit == 2:
+                os._exit(7)
+            return super().score(unit)
+
+    monkeypatch.setattr(ray_engine, "UnitActor", Doomed)
+    with pytest.raises(BulkError, match="unit 2 has ended 3 Ray workers; what is finished is kept"):
+        run_ray(config, plan_run(config), num_actors=1)
+    monkeypatch.undo()
+    run_ray(config, plan_run(config), num_actors=1)
+    assert rows(config.out_dir) == unbroken(config)
