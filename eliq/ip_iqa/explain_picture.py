@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..contact_sheet.text import Lettering
 from ..shown_text import one_line
-from .heat import colour_bar, heat_over, heat_scale
+from .heat import HeatScale, colour_bar, heat_over, heat_scale
 
 __all__ = ["WHOLE_PROMPT", "WordMap", "draw_strip", "draw_word"]
 
@@ -79,7 +79,7 @@ def draw_word(image: Image.Image, word_map: WordMap, *, prompt: str, note: str =
         note: a line in small letters, such as the names of image and checkpoint.
     """
     panel = _fitted(image, _PANEL_PX)
-    top = heat_scale([word_map.cells])
+    scale = heat_scale([word_map.cells])
     width = 2 * panel.width + _GAP_PX
     title, text, small = Lettering(24), Lettering(16), Lettering(13)
     lines = _prompt_lines(prompt, text, width, word_map)
@@ -91,9 +91,9 @@ def draw_word(image: Image.Image, word_map: WordMap, *, prompt: str, note: str =
     y = _draw_lines(picture, lines, text, y + 16)
     picture.paste(panel, (_MARGIN_PX, y))
     x = _MARGIN_PX + panel.width + _GAP_PX
-    picture.paste(heat_over(panel, word_map.cells, top=top), (x, y))
+    picture.paste(heat_over(panel, word_map.cells, scale), (x, y))
     y += panel.height + 14
-    _draw_legend(picture, (x, y), top, min(_BAR_PX[0], panel.width), small)
+    _draw_legend(picture, (x, y), scale, min(_BAR_PX[0], panel.width), small)
     small.draw(picture, (_MARGIN_PX, y + 12), small.fit(_said(word_map), panel.width), _DIM)
     small.draw(picture, (_MARGIN_PX, y + 60), small.fit(one_line(note), width), _DIM)
     return picture
@@ -105,7 +105,7 @@ def draw_strip(
     """The image and the heat of every word, side by side on one scale of colours."""
     panel = _fitted(image, _SMALL_PANEL_PX)
     text, label, small = Lettering(16), Lettering(14), Lettering(12)
-    top = heat_scale([word_map.cells for word_map in word_maps])
+    scale = heat_scale([word_map.cells for word_map in word_maps])
     columns = min(_MOST_COLUMNS, len(word_maps) + 1)
     rows = -(-(len(word_maps) + 1) // columns)
     width = max(columns * (panel.width + _GAP_PX) - _GAP_PX, _BAR_PX[0] + 60)
@@ -122,7 +122,7 @@ def draw_strip(
             shown, words, said = panel, "image", ""
         else:
             word_map = word_maps[index - 1]
-            shown = heat_over(panel, word_map.cells, top=top)
+            shown = heat_over(panel, word_map.cells, scale)
             words, said = one_line(word_map.word), _said_shortly(word_map)
         picture.paste(shown, (left, above))
         colour = _INK if index else _DIM
@@ -131,7 +131,7 @@ def draw_strip(
         )
         small.draw(picture, (left, above + panel.height + 32), small.fit(said, panel.width), _DIM)
     y += rows * cell_px + 6
-    _draw_legend(picture, (_MARGIN_PX, y), top, _BAR_PX[0], small)
+    _draw_legend(picture, (_MARGIN_PX, y), scale, _BAR_PX[0], small)
     small.draw(picture, (_MARGIN_PX, y + 66), small.fit(one_line(note), width), _DIM)
     return picture
 
@@ -154,17 +154,18 @@ def _said_shortly(word_map: WordMap) -> str:
 
 
 def _draw_legend(
-    picture: Image.Image, xy: tuple[int, int], top: float, width_px: int, small: Lettering
+    picture: Image.Image, xy: tuple[int, int], scale: HeatScale, width_px: int, small: Lettering
 ) -> None:
     x, y = xy
     picture.paste(colour_bar(width_px, _BAR_PX[1]), (x, y))
     below = y + _BAR_PX[1] + 14
-    most = f"{top:.3g} x"
-    even_x = x + width_px / top - small.width("1 = even") / 2
-    if even_x > x + small.width("0") + 6:
-        small.draw(picture, (x, below), "0", _DIM)
-    even_x = min(max(even_x, x), x + width_px - small.width(f"1 = even  {most}"))
-    small.draw(picture, (even_x, below), "1 = even", _DIM)
+    least, even = f"{scale.low:.3g} x" if scale.low else "0", "1 = even"
+    most = f"{scale.top:.3g} x"
+    share = (1 - scale.low) / (scale.top - scale.low)
+    even_x = x + width_px * share - small.width(even) / 2
+    if even_x > x + small.width(least) + 6:  # a high top pushes it to the left end
+        small.draw(picture, (x, below), least, _DIM)
+    small.draw(picture, (max(even_x, x), below), even, _DIM)
     small.draw(picture, (x + width_px - small.width(most), below), most, _DIM)
     words = "attention of a cell, 1 = what each gets when it is spread evenly"
     room = picture.width - _MARGIN_PX - x

@@ -5,12 +5,15 @@ Shapes: h, w cells of the map; H, W pixels of the picture.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-__all__ = ["LEAST_TOP", "colour_bar", "heat_over", "heat_scale"]
+__all__ = ["LEAST_DEVIATION", "HeatScale", "colour_bar", "heat_over", "heat_scale"]
 
 # From dark to light, so that the order also shows in grey and to colour-blind readers.
 _STOPS = (
@@ -21,34 +24,50 @@ _STOPS = (
     (251, 176, 44),
     (252, 248, 178),
 )
-LEAST_TOP = 2.0  # a map without contrast is drawn in a middle colour, not as if it were all hot
+LEAST_DEVIATION = 0.15  # from even: less contrast than this is not stretched to look like some
 _GREY_DIMMED = 0.6
 _LEAST_COLOUR = 0.35  # share of the colour where there is no attention, and where there is most
 _MOST_COLOUR = 0.65
 
 
-def heat_scale(maps: list[Tensor]) -> float:
-    """The attention that gets the lightest colour, for maps that are shown side by side.
+class HeatScale(NamedTuple):
+    """The attention that gets the darkest and the lightest colour, in multiples of the even share.
+
+    Even attention (1) is the middle colour, unless ``top`` lies above 2: then ``low`` is 0.
+    """
+
+    low: float
+    top: float
+
+
+def heat_scale(maps: Sequence[Tensor]) -> HeatScale:
+    """One scale for maps that are shown side by side.
 
     Args:
         maps: [h,w] each, attention in multiples of the even share (1 = as if spread evenly).
     """
-    return max([LEAST_TOP, *(float(cells.max()) for cells in maps)])
+    top = max(float(cells.max()) for cells in maps)
+    if top >= 2:
+        return HeatScale(0.0, top)
+    lowest = min(float(cells.min()) for cells in maps)
+    deviation = max(top - 1, 1 - lowest, LEAST_DEVIATION)
+    return HeatScale(1 - deviation, 1 + deviation)
 
 
-def heat_over(image: Image.Image, cells: Tensor, *, top: float) -> Image.Image:
+def heat_over(image: Image.Image, cells: Tensor, scale: HeatScale) -> Image.Image:
     """``image`` in dim grey under the map ``cells`` [h,w], blended between the cells' centres.
 
     Args:
         image: RGB, H x W.
         cells: attention in multiples of the even share.
-        top: what gets the lightest colour, see `heat_scale`.
     """
     size = (image.height, image.width)
     smooth = F.interpolate(
         cells.float().cpu()[None, None], size, mode="bilinear", align_corners=False
     )[0, 0]
-    level = (smooth / top).clamp(0, 1).numpy()[..., None]  # [H,W,1]
+    level = (
+        ((smooth - scale.low) / (scale.top - scale.low)).clamp(0, 1).numpy()[..., None]
+    )  # [H,W,1]
     grey = np.asarray(image.convert("L"), dtype=np.float32)[..., None] * _GREY_DIMMED
     share = _LEAST_COLOUR + (_MOST_COLOUR - _LEAST_COLOUR) * level
     mixed = (1 - share) * grey + share * _colours(level[..., 0])
