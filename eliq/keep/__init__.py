@@ -11,7 +11,7 @@ Needs ``eliq[bulk]``.
 
 from __future__ import annotations
 
-from .selection import Selection, iterate_kept
+from .selection import Selection, iterate_kept, run_folder
 from .taking import WAYS, TakenCounts, take_away
 
-__all__ = ["WAYS", "Selection", "TakenCounts", "iterate_kept", "take_away"]
+__all__ = ["WAYS", "Selection", "TakenCounts", "iterate_kept", "run_folder", "take_away"]

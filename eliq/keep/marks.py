@@ -42,7 +42,8 @@ def rating(row: Mapping[str, Any], by: str = "visual_quality") -> int:
         value = min(known) if by == "lower" else sum(known) / len(known)
     else:
         value = None
-    return 0 if value is None else int(min(1.0, max(0.0, value)) * 5 + 0.5)
+    # A float32 of 0.9 lies just below it: what is shown as 0.9 is rounded as 0.9.
+    return 0 if value is None else int(round(min(1.0, max(0.0, value)), 6) * 5 + 0.5)
 
 
 def xmp_sidecar(row: Mapping[str, Any], by: str = "visual_quality") -> bytes:

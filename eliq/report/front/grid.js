@@ -27,6 +27,7 @@ function listRows(rows) {
 function release(place, tile) {
   grid.tiles.delete(place);
   tile.hidden = true;
+  tile.parentElement.remove();
   grid.spare.push(tile);
 }
 
@@ -62,10 +63,15 @@ function takeTile(place) {
   let tile = grid.spare.pop();
   if (!tile) {
     tile = makeTile();
-    const item = $("grid").appendChild(element("div"));
+    const item = element("div");
     item.setAttribute("role", "listitem");
     item.appendChild(tile);
   }
+  // In the document in the order of the list, for who reads or tabs through it; places are taken
+  // in ascending order, so the one before is there already, or this is the first.
+  const before = grid.tiles.get(place - 1);
+  if (before) before.parentElement.after(tile.parentElement);
+  else $("grid").prepend(tile.parentElement);
   tile.hidden = false;
   tile.place = place;
   tile.parentElement.setAttribute("aria-setsize", grid.rows.length);
