@@ -23,6 +23,7 @@ _MODULES = {
     "collapse_check": ".losses",
     "explain": ".explaining",
     "image2prompt_loss": ".losses",
+    "load_clip": ".clip_weights",
     "rating_loss": ".losses",
     "to_model_pixels": ".preprocess",
 }

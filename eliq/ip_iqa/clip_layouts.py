@@ -42,7 +42,7 @@ def open_clip_settings(data: Mapping[str, Any], means: Mapping[str, Any]) -> dic
                 width=int(text.get("width", 512)),
                 num_layers=int(text.get("layers", 12)),
                 num_heads=heads,
-                mlp_dim=4 * int(text.get("width", 512)),
+                mlp_dim=int(text.get("mlp_ratio", 4) * text.get("width", 512)),
                 activation="quick_gelu" if data.get("quick_gelu") else "gelu",
                 sot_id=int(text.get("vocab_size", 49408)) - 2,
                 eot_id=int(text.get("vocab_size", 49408)) - 1,

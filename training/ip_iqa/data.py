@@ -6,6 +6,7 @@ Shapes: N images, S = config.image_size_px, K outputs of the model, T tokens.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,15 @@ from eliq.images import load_image
 from eliq.ip_iqa import PromptTokenizer, to_model_pixels
 from training.evaluation import RatedSet
 
-__all__ = ["FilePixels", "Pixels", "RatedData", "TensorPixels", "rated_data", "trimmed"]
+__all__ = [
+    "FilePixels",
+    "Pixels",
+    "RatedData",
+    "TensorPixels",
+    "paired_data",
+    "rated_data",
+    "trimmed",
+]
 
 _OPINION = {"visual_quality": "quality", "alignment": "alignment", "overall": "quality"}
 _READERS = min(8, os.cpu_count() or 1)
@@ -171,6 +180,38 @@ def rated_data(
         encoder(prompts).ids,
         tuple(row.group_key for row in rated.rows),
         torch.tensor(columns, dtype=torch.float32).T.contiguous(),
+    )
+
+
+def paired_data(
+    pairs: Path, encoder: PromptTokenizer, cache_dir: Path, *, progress: bool = True
+) -> RatedData:
+    """Images with prompts and without ratings from JSON lines with ``path`` and ``prompt``.
+
+    Raises:
+        TrainingError: a line that is not such an object; names it.
+    """
+    paths, prompts = [], []
+    with open(pairs, encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                row = json.loads(line)
+                path, prompt = Path(row["path"]), row["prompt"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise TrainingError(
+                    f'{pairs}, line {number}: expected {{"path": ..., "prompt": ...}}, '
+                    f"found {line.strip()[:80]!r}"
+                ) from error
+            paths.append(path if path.is_absolute() else pairs.parent / path)
+            prompts.append(prompt)
+    if not paths:
+        raise TrainingError(f"{pairs}: expected pairs of image and prompt, found none")
+    return RatedData(
+        FilePixels(paths, encoder.config.image_size_px, cache_dir, progress=progress),
+        tuple(prompts),
+        encoder(prompts).ids,
+        tuple(prompts),
+        torch.full((len(paths), len(encoder.config.outputs)), float("nan")),
     )
 
 

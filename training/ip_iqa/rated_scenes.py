@@ -45,9 +45,9 @@ class SceneSettings:
         seed: of everything.
     """
 
-    size_px: int = 128
+    size_px: int = 96
     num_nouns: int = 8
-    num_prompts: int = 200
+    num_prompts: int = 300
     per_prompt: int = 6
     wrong_thing: float = 0.4
     wrong_place: float = 0.3

@@ -7,6 +7,7 @@ first does to small towers what CLIP did to large ones, on pairs of scenes and t
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ __all__ = [
     "train_small_clip",
 ]
 
+log = logging.getLogger("eliq")
+
 _CONTROL = ("<|startoftext|>", "<|endoftext|>")
 
 
@@ -44,7 +47,7 @@ _CONTROL = ("<|startoftext|>", "<|endoftext|>")
 class SmallClipConfig:
     """Contrastive pretraining: AdamW with a cosine schedule, symmetric cross entropy."""
 
-    num_epochs: int = 10
+    num_epochs: int = 12
     batch_size: int = 64
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
@@ -69,8 +72,8 @@ def small_tokenizer(prompts: Iterable[str], *, vocab_size: int = 512) -> Tokeniz
     return tokenizer
 
 
-def small_config(tokenizer: Tokenizer, *, image_size_px: int = 128, **changes) -> IPIQAConfig:
-    """A model of half a million parameters: a map of 4 x 4 cells at 128 px."""
+def small_config(tokenizer: Tokenizer, *, image_size_px: int = 96, **changes) -> IPIQAConfig:
+    """A model of half a million parameters: a map of 3 x 3 cells at 96 px."""
     settings = {
         "visual": ResNetConfig(layers=(1, 1, 1, 1), width=8, num_heads=8),
         "text": TextConfig(
@@ -156,6 +159,7 @@ def train_small_clip(
             step += 1
             bar.update(1)
         losses.append(sums / per_epoch)
+        log.info("small CLIP, epoch %d: loss %.3f", len(losses), losses[-1])
         bar.set_postfix(loss=f"{losses[-1]:.3f}")
     bar.close()
     model.text.clip.requires_grad_(False)

@@ -1,0 +1,226 @@
+"""Ablation of IP-IQA on rendered scenes with made-up ratings: what each part of it adds.
+
+    python -m training.ip_iqa.ablate --out runs/ip_iqa_ablation                # minutes on one core
+    python -m training.ip_iqa.ablate --smoke                                   # seconds
+
+Small towers are first trained contrastively on scenes and true prompts, as CLIP was on the web:
+there is no published CLIP this small, and with random frozen text no word could be told. Then
+Image2Prompt on other, damaged scenes and their prompts, without ratings, then the same regression
+for every variant on the same prompt-grouped repeats:
+
+    full             everything
+    no_fusion        the text vector stands in the place of the cross-modality pooling
+    no_qa            without the [QA] token
+    no_image2prompt  from the contrastive towers
+    image_only       reads no prompt
+    prompt_only      reads no image
+
+Last, the attention maps of `full` are held against the boxes of the named things. Writes
+ablation.md and ablation.json; stopped or killed, the same command goes on. Made-up ratings say
+nothing of how the parts do on people's.
+
+Expect: docs/ip-iqa.md, "On rendered scenes".
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import logging
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from eliq.errors import EliqError
+from eliq.ip_iqa import IPIQAConfig, IPIQAModel, PromptTokenizer
+from training.journal import write_atomically
+from training.run_state import RunState, StopRequest
+
+from .ablation_report import margins, report_text
+from .attention_check import pointing
+from .fitting import correlations, fit, predict
+from .image2prompt import image2prompt
+from .rated_scenes import SceneSettings, rated_scenes, true_scenes
+from .settings import Image2PromptSettings, RatingSettings, SplitSettings, to_json
+from .small_clip import SmallClipConfig, small_config, small_tokenizer, train_small_clip
+from .splits import grouped_folds
+from .starting import scene_data
+
+__all__ = ["VARIANTS", "Scale", "ablate"]
+
+log = logging.getLogger("eliq")
+
+#: Changes of the config, and whether Image2Prompt comes first.
+VARIANTS: dict[str, tuple[dict[str, Any], bool]] = {
+    "full": ({}, True),
+    "no_fusion": ({"fusion": False}, True),
+    "no_qa": ({"qa_token": False}, True),
+    "no_image2prompt": ({}, False),
+    "image_only": ({"streams": "image", "fusion": False, "qa_token": False}, True),
+    "prompt_only": ({"streams": "prompt", "fusion": False}, True),
+}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much of everything; the defaults are what docs/ip-iqa.md reports."""
+
+    scenes: SceneSettings = SceneSettings()
+    num_pairs: int = 3000
+    clip: SmallClipConfig = SmallClipConfig()
+    image2prompt: Image2PromptSettings = Image2PromptSettings(
+        num_epochs=3, batch_size=32, learning_rate=1e-4, num_checked=128
+    )
+    ratings: RatingSettings = RatingSettings(
+        num_epochs=10, learning_rate=5e-4, head_factor=4.0, new_factor=4.0, save_every=100
+    )
+    splits: SplitSettings = SplitSettings(num_splits=3)
+    num_unrated: int = 600
+    num_pointing: int = 200
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON form."""
+        parts = {name: to_json(getattr(self, name)) for name in ("scenes", "clip", "image2prompt")}
+        parts |= {name: to_json(getattr(self, name)) for name in ("ratings", "splits")}
+        counts = ("num_pairs", "num_unrated", "num_pointing")
+        return {**parts, **{name: getattr(self, name) for name in counts}}
+
+
+_SMOKE = Scale(
+    scenes=SceneSettings(size_px=64, num_nouns=4, num_prompts=15, per_prompt=4),
+    num_pairs=64,
+    clip=SmallClipConfig(num_epochs=1, batch_size=32),
+    image2prompt=Image2PromptSettings(num_epochs=1, batch_size=8, num_checked=8),
+    ratings=RatingSettings(num_epochs=1, batch_size=8, learning_rate=1e-3),
+    splits=SplitSettings(num_splits=1, validation_share=0.2),
+    num_unrated=60,
+    num_pointing=8,
+)
+
+
+def ablate(
+    out: Path, scale: Scale, *, stop: StopRequest | None = None, progress: bool = True
+) -> dict[str, Any] | None:
+    """Everything from pretraining to the report; None where it was stopped."""
+    out.mkdir(parents=True, exist_ok=True)
+    rated = rated_scenes(scale.scenes)
+    start, encoder = _clip(out, scale, progress=progress)
+    data = scene_data(rated, encoder)
+    unrated = replace(
+        scale.scenes, num_prompts=scale.num_unrated, per_prompt=1, wrong_thing=0.15, seed=17
+    )
+    tuned = copy.deepcopy(start)
+    pulled = image2prompt(
+        tuned,
+        scene_data(rated_scenes(unrated), encoder),
+        scale.image2prompt,
+        out / "image2prompt",
+        stop=stop,
+        progress=progress,
+    )
+    if pulled.stopped:
+        return None
+    rows: list[dict[str, Any]] = []
+    full: IPIQAModel | None = None
+    for number, split in enumerate(grouped_folds(data.groups, scale.splits)):
+        for name, (changes, has_image2prompt) in VARIANTS.items():
+            base = tuned if has_image2prompt else start
+            result = fit(
+                variant(base, changes, seed=number),
+                data,
+                split.train,
+                split.validation,
+                scale.ratings,
+                out / f"split-{number}" / name,
+                stop=stop,
+                progress=progress,
+            )
+            if result.stopped:
+                return None
+            scores = predict(result.model, data, split.test)
+            ratings = data.ratings[torch.as_tensor(split.test)]
+            test = correlations(result.model, scores, ratings)
+            log.info("split %d, %s: %s", number, name, _short(test))
+            rows.append(
+                {"split": number, "variant": name, "best_epoch": result.best_epoch, "test": test}
+            )
+            if name == "full" and full is None:
+                full = result.model
+    fresh = true_scenes(scale.scenes, scale.num_pointing, seed=3)
+    found = {
+        "scale": scale.to_json(),
+        "rows": rows,
+        "image2prompt": pulled.checks,
+        "margins": margins(rows),
+        "pointing": pointing(full, encoder, fresh),
+        "pointing_untrained": pointing(start, encoder, fresh),
+    }
+    write_atomically(out / "ablation.json", (json.dumps(found, indent=1) + "\n").encode())
+    write_atomically(out / "ablation.md", report_text(found).encode())
+    return found
+
+
+def variant(base: IPIQAModel, changes: dict[str, Any], *, seed: int) -> IPIQAModel:
+    """The same towers in a model of another form; what is new is random from `seed`."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = IPIQAModel(replace(base.config, **changes))
+    own = model.state_dict()
+    towers = {
+        name: tensor
+        for name, tensor in base.state_dict().items()
+        if name.startswith(("visual.", "text.")) and name in own
+    }
+    model.load_state_dict({**own, **towers})
+    return model
+
+
+def _clip(out: Path, scale: Scale, *, progress: bool) -> tuple[IPIQAModel, PromptTokenizer]:
+    """The contrastively trained towers, from `out/clip` where they are."""
+    pairs = true_scenes(scale.scenes, scale.num_pairs, seed=1)
+    tokenizer = small_tokenizer(pairs.prompts)
+    config: IPIQAConfig = small_config(tokenizer, image_size_px=scale.scenes.size_px)
+    encoder = PromptTokenizer(tokenizer, config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = IPIQAModel(config).eval()
+    identity = {"config": config.to_json(), "clip": to_json(scale.clip), "pairs": scale.num_pairs}
+    state = RunState(out / "clip", {**identity, "scenes": to_json(scale.scenes)}, keep=1)
+    if state.load_latest(modules={"model": model}) is None:
+        losses = train_small_clip(model, encoder, pairs, scale.clip, progress=progress)
+        state.save(scale.clip.num_epochs, modules={"model": model}, extra={"losses": losses})
+    return model, encoder
+
+
+def _short(test: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.3f}" for name, value in test.items())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line; 2: wrong input, 130/143: stopped."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("runs/ip_iqa_ablation"))
+    parser.add_argument("--splits", type=int, default=3)
+    parser.add_argument("--smoke", action="store_true")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
+    scale = _SMOKE if options.smoke else Scale(splits=SplitSettings(num_splits=options.splits))
+    try:
+        with StopRequest() as stop:
+            found = ablate(options.out, scale, stop=stop)
+    except (EliqError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    if found is None:
+        log.warning("stopped and saved; the same command goes on from here")
+        return stop.exit_code or 1
+    print(json.dumps({"margins": found["margins"], "pointing": found["pointing"]}))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
