@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import threading
@@ -9,6 +10,7 @@ import time
 
 import pytest
 import torch
+from PIL import Image
 
 from eliq.bulk.decode_worker import decode_job
 from eliq.bulk.decoding import DecodePool
@@ -50,6 +52,12 @@ def test_without_a_scorers_rule_pictures_keep_their_size():
 def test_thumbnails_are_small_jpegs_of_the_same_shape():
     data = jpeg_thumbnail(torch.full((3, 500, 1000), 200, dtype=torch.uint8))
     assert data[:2] == b"\xff\xd8" and len(data) < 4000
+    for height, width in ((500, 1000), (20, 30), (193, 193), (512, 512), (9000, 8)):
+        data = jpeg_thumbnail(torch.zeros(3, height, width, dtype=torch.uint8))
+        with Image.open(io.BytesIO(data)) as image:
+            size = image.size
+        assert min(128, width, height) <= max(size) <= 192 and image.format == "JPEG"
+        assert size[0] * height == pytest.approx(size[1] * width, rel=0.2) or min(size) < 8
     assert jpeg_thumbnail(torch.zeros(3, 20, 30, dtype=torch.uint8))[:2] == b"\xff\xd8"
 
 

@@ -24,6 +24,8 @@ from .windows import split_windows, window_px
 from .worker_process import WorkerProcess
 
 if TYPE_CHECKING:
+    from ..ip_iqa import IPIQA
+    from ..patches import PatchConfig
     from ..scorer import Scorer
 
 __all__ = ["Observer", "Progress", "UnitScorer", "run_local"]
@@ -77,7 +79,7 @@ class UnitScorer:
         config: RunConfig,
         plan: Plan | None = None,
         *,
-        scorer: Scorer | None = None,
+        scorer: Scorer | IPIQA | None = None,
         pool: DecodePool | None = None,
     ) -> None:
         self.config = config
@@ -93,7 +95,7 @@ class UnitScorer:
             self._full_px = window_px(self.scorer.max_batch_px)
             self._pool = pool or DecodePool(
                 workers,
-                patches=getattr(self.scorer.backbone, "patches", None),
+                patches=_patches(self.scorer),
                 thumbnails=config.thumbnails,
                 timeout_s=config.item_timeout_s,
                 most_ahead_bytes=3 * self._full_px,
@@ -260,6 +262,12 @@ def run_local(config: RunConfig, plan: Plan, observer: Observer | None = None) -
             pass
 
 
+def _patches(scorer: Scorer | IPIQA) -> PatchConfig | None:
+    """How the workers resize; None = the scorer does it itself."""
+    backbone = getattr(scorer, "backbone", None)
+    return None if backbone is None else backbone.patches
+
+
 class _Bar:
     """What the scorer tells when a batch is finished."""
 
@@ -283,13 +291,14 @@ def _merged(
     return task.columns, pictures
 
 
-def _load_scorer(config: RunConfig) -> Scorer:
+def _load_scorer(config: RunConfig) -> Scorer | IPIQA:
     # Messages are the run's to write: a load prints neither advice nor bars of other libraries.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from ..loading import load_scorer
     from ..scorer import Scorer
 
     options = {"device": config.device, "dtype": config.dtype, "max_batch_px": config.batch_px}
     if config.zero_shot is not None:
         return Scorer.zero_shot(config.zero_shot, **options)
-    return Scorer.from_pretrained(config.checkpoint, **options)
+    return load_scorer(config.checkpoint, **options)

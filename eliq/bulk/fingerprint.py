@@ -18,6 +18,7 @@ from ..errors import BulkError
 from .atomic import write_file_atomically
 
 if TYPE_CHECKING:
+    from ..ip_iqa import IPIQA
     from ..scorer import Scorer
 
 __all__ = ["RUN_NAME", "RunFingerprint", "check_fingerprint"]
@@ -54,13 +55,12 @@ class RunFingerprint:
     lib_version: str = __version__
 
     @classmethod
-    def of(cls, scorer: Scorer) -> RunFingerprint:
-        """That of a loaded scorer."""
+    def of(cls, scorer: Scorer | IPIQA) -> RunFingerprint:
+        """That of a loaded scorer, of either system."""
         facts = scorer.info()
         patches = facts.get("patches") or {}
-        template = json.dumps(
-            [facts.get("instructions"), facts.get("max_prompt_tokens"), patches], sort_keys=True
-        )
+        asked = ("instructions", "max_prompt_tokens", "patches", "model", "scale")
+        template = json.dumps({name: facts.get(name) for name in asked}, sort_keys=True)
         directory = scorer.directory
         is_snapshot = directory is not None and directory.parent.name == "snapshots"
         return cls(
@@ -104,11 +104,12 @@ def check_fingerprint(folder: Path, fingerprint: RunFingerprint) -> None:
             )
 
 
-def _head_sha256(scorer: Scorer) -> str | None:
-    if scorer.head is None:
+def _head_sha256(scorer: Scorer | IPIQA) -> str | None:
+    head = getattr(scorer, "head", None)
+    if head is None:
         return None
     digest = hashlib.sha256()
-    for name, tensor in sorted(scorer.head.state_dict().items()):
+    for name, tensor in sorted(head.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -61,9 +61,12 @@ def _to_bytes(pixels: Tensor) -> Tensor:
 
 
 def jpeg_thumbnail(pixels: Tensor, longest_px: int = 192, quality: int = 72) -> bytes:
-    """A small JPEG of uint8 [3,h,w]."""
+    """A small JPEG of uint8 [3,h,w], its longer side at most ``longest_px``."""
     image = Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
-    image.thumbnail((longest_px, longest_px), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    factor = -(-max(image.size) // longest_px)
+    if factor > 2:  # whole factors are averaged in a fifth of the time, and none is half too small
+        image = image.reduce(factor)
+    image.thumbnail((longest_px, longest_px), Image.Resampling.BILINEAR)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()

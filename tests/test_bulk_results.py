@@ -1,0 +1,100 @@
+"""What a run leaves behind: tables that add up, and files that other tools read."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pyarrow")
+import pyarrow.parquet as pq
+
+from eliq.bulk import finish_run, read_image_bytes
+from eliq.bulk.columns import COLUMN_NAMES
+from eliq.bulk.score_stats import ScoreStats
+from tests.bulk_sets import picture_bytes, rows_of, run_inline, write_folder, write_tar
+
+
+@pytest.fixture(scope="module")
+def out(tiny_scorer, tmp_path_factory):
+    base = tmp_path_factory.mktemp("results")
+    folder = write_folder(base / "images", 11)
+    (folder / "=SUM(A1).png").write_bytes(b"no image")
+    (folder / "00003.png").write_bytes(picture_bytes(3)[:200])
+    run_inline(tiny_scorer, folder, base / "out", part_size=4)
+    return base / "out"
+
+
+def test_the_table_is_all_parts_in_order(out):
+    table = pq.read_table(out / "scores.parquet")
+    assert tuple(table.column_names) == COLUMN_NAMES
+    assert table.drop_columns(["ms"]).to_pylist() == rows_of(out)
+
+
+def test_the_summary_adds_up(out):
+    summary = json.loads((out / "summary.json").read_text())
+    rows = rows_of(out)
+    scored = [row["visual_quality"] for row in rows if row["visual_quality"] is not None]
+    stats = summary["visual_quality"]
+    assert summary["num_images"] == 12 == summary["num_scored"] + summary["num_failed"]
+    assert summary["errors"] == {"not_an_image": 1, "damaged_image": 1}
+    assert stats["count"] == 10 and sum(stats["histogram"]) == 10
+    assert stats["mean"] == pytest.approx(np.mean(scored), abs=1e-6)
+    assert stats["std"] == pytest.approx(np.std(scored), abs=1e-6)
+    assert stats["p50"] == pytest.approx(sorted(scored)[4], abs=1e-3)
+    assert summary["alignment"]["count"] == sum(row["alignment"] is not None for row in rows)
+    assert summary["run"]["dtype"] == "float32" and summary["num_pending_units"] == 0
+
+
+def test_errors_are_rows_that_a_spreadsheet_takes_for_text(out):
+    with open(out / "errors.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["id"] for row in rows] == ["00003.png", "'=SUM(A1).png"]
+    assert [row["error_class"] for row in rows] == ["damaged_image", "not_an_image"]
+
+
+def test_metadata_name_files_from_where_they_lie(out):
+    lines = [json.loads(line) for line in (out / "metadata.jsonl").read_text().splitlines()]
+    assert len(lines) == 10
+    assert all((out / line["file_name"]).is_file() for line in lines)
+    assert lines[0]["prompt"] == "picture 0" and 0 < lines[0]["visual_quality"] < 1
+
+
+def test_datasets_loads_the_metadata(out, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
+    datasets = pytest.importorskip("datasets")
+    loaded = datasets.load_dataset(
+        "json", data_files=str(out / "metadata.jsonl"), split="train", cache_dir=str(tmp_path)
+    )
+    assert len(loaded) == 10 and loaded[0]["prompt"] == "picture 0"
+
+
+def test_views_can_be_made_again(out):
+    before = {name: (out / name).read_bytes() for name in ("summary.json", "metadata.jsonl")}
+    for name in (*before, "scores.parquet"):
+        (out / name).unlink()
+    finish_run(out)
+    assert {name: (out / name).read_bytes() for name in before} == before
+
+
+def test_an_image_is_found_again_in_a_folder_and_in_a_tar(tiny_scorer, out, tmp_path):
+    row = rows_of(out)[0]
+    assert read_image_bytes(row)[:4] == b"\x89PNG"
+    data = picture_bytes(5)
+    write_tar(tmp_path / "a.tar", {"x.png": picture_bytes(4), "deep/y.png": data})
+    run_inline(tiny_scorer, tmp_path / "a.tar", tmp_path / "out")
+    assert read_image_bytes(rows_of(tmp_path / "out")[1]) == data
+
+
+def test_quantiles_of_many_numbers_in_little_memory():
+    stats = ScoreStats()
+    values = np.random.default_rng(0).beta(2, 5, 5000)
+    for value in values:
+        stats.add(float(value))
+    facts = stats.to_json()
+    for share, name in ((5, "p05"), (50, "p50"), (95, "p95")):
+        assert facts[name] == pytest.approx(np.percentile(values, share), abs=2e-3)
+    assert facts["histogram"][0] == int(sum(values < 0.05 - 0.0005))
+    assert sum(facts["histogram"]) == 5000
