@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 
 pytest.importorskip("pyarrow", reason="runs need pyarrow: pip install 'eliq[bulk]'")
-from benchmarks.made_run import make_run
-from eliq.cli import main
-from eliq.errors import BulkError, ConfigError
-from eliq.keep import Selection, take_away
-from eliq.keep.marks import png_with_text, rating, xmp_sidecar
-from eliq.keep.names import relative_name
+from benchmarks.made_run import make_run  # noqa: E402
+from eliq.cli import main  # noqa: E402
+from eliq.errors import BulkError, ConfigError  # noqa: E402
+from eliq.keep import Selection, take_away  # noqa: E402
+from eliq.keep.marks import png_with_text, rating, xmp_sidecar  # noqa: E402
+from eliq.keep.names import relative_name  # noqa: E402
 
 GOOD = {"status": "ok", "error_class": None, "error": None, "flags": [], "alignment": 0.8}
 BAD_NAMES = [

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 pa = pytest.importorskip("pyarrow", reason="reports need pyarrow: pip install 'eliq[bulk]'")
-from benchmarks.made_run import make_run
-from eliq.bulk import iterate_rows
-from eliq.errors import BulkError, ConfigError
-from eliq.keep import Selection
-from eliq.report import build_report
-from eliq.report.flag_words import FLAG_WORDS
-from eliq.report.survey import NUM_STEPS, SURVEY_COLUMNS, survey_rows
+from benchmarks.made_run import make_run  # noqa: E402
+from eliq.bulk import iterate_rows  # noqa: E402
+from eliq.errors import BulkError, ConfigError  # noqa: E402
+from eliq.keep import Selection  # noqa: E402
+from eliq.report import build_report  # noqa: E402
+from eliq.report.flag_words import FLAG_WORDS  # noqa: E402
+from eliq.report.survey import NUM_STEPS, SURVEY_COLUMNS, survey_rows  # noqa: E402
 
 
 def batch_of(quality, alignment, flags=None, reasons=None):

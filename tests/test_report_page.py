@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 pytest.importorskip("pyarrow", reason="reports need pyarrow: pip install 'eliq[bulk]'")
-from benchmarks.made_run import make_run
-from eliq.cli import main
-from eliq.report import build_report
-from tests.report_pages import (
+from benchmarks.made_run import make_run  # noqa: E402
+from eliq.cli import main  # noqa: E402
+from eliq.report import build_report  # noqa: E402
+from tests.report_pages import (  # noqa: E402
     FORMULA,
     HOSTILE,
     WORST_NAME,
