@@ -257,6 +257,30 @@ def test_a_folder_belongs_to_one_refresh(tmp_path, old_set):
     assert set(first.points) < set(second.points)
 
 
+def test_a_small_era_is_not_all_frozen(tmp_path, old_set, caplog):
+    """With as many anchors as prompts nothing of the new era would be left to train on."""
+    new_set = write_set(tmp_path / "new", num_sources=9, seed=1)
+    (new_set / "supervision.json").write_text('{"config": {}}')
+    settings = {"old_set": old_set, "out": tmp_path / "out", "num_anchors": 2}
+    embedded = Scorer.from_pretrained(device="cpu", probe=False).directory
+    anchors = prepare(NewEra(embedded, new_images=new_set, **settings))
+    frozen = {p.prompt for p in anchors.points.values() if p.era == "era-2" and p.is_positive}
+    assert len(frozen) == 2, "a quarter of nine"
+    assert "2 of the new era's 9 prompts" in caplog.text
+    rows = read_supervision(tmp_path / "out" / "set").tuples
+    assert sum(row.tuple_id.startswith("era-2-") for row in rows) == 7
+    one = write_set(tmp_path / "one", num_sources=1, seed=2)
+    (one / "supervision.json").write_text('{"config": {}}')
+    with pytest.raises(ConfigError, match="2 prompts or more"):
+        prepare(NewEra(embedded, new_images=one, **settings | {"out": tmp_path / "second"}))
+    with pytest.raises(SupervisionError, match="nothing of era-2 is left"):
+        grow_set(old_set, one, tmp_path / "third", "era-2", all_of(one, tmp_path / "frozen"))
+
+
+def all_of(folder, out) -> Anchors:
+    return add_anchors(read_anchors(out), read_supervision(folder), "era-2", num_prompts=9)
+
+
 def test_smoke_from_old_to_new_and_again(tmp_path, capsys):
     out = tmp_path / "new"
     assert main(["--smoke", "--quiet", "--device", "cpu", "--out", str(out)]) == 0

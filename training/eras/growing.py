@@ -98,6 +98,11 @@ def grow_set(old_set: Path, new_set: Path, out: Path, era: str, anchors: Anchors
             kept[kind][_era_of(row, before)] += 1
             rows.append(row)
         write_lines(out / name, rows)
+    if not kept["tuples"][era]:
+        raise SupervisionError(
+            f"{new_set}: every tuple is of an anchor's prompt, so that nothing of {era} is left to "
+            "train on: give images of other prompts too, or freeze fewer anchors"
+        )
     counts: dict[str, Any] = {kind: dict(found) for kind, found in kept.items()}
     counts["num_anchor_rows"] = num_anchor_rows
     config = _settings_of(new_set).get("config")

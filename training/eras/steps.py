@@ -17,7 +17,7 @@ from eliq import Scorer
 from eliq.checkpoint import Checkpoint, load_checkpoint, read_config, save_checkpoint
 from eliq.errors import ConfigError, TrainingError
 from eliq.scores import SCORE_NAMES
-from eliq.supervision import build_supervision
+from eliq.supervision import bare_prompt, build_supervision
 from eliq.supervision.sources import read_sources
 
 from ..dataset import Supervision, read_supervision
@@ -44,8 +44,8 @@ class NewEra:
         out: of the refresh; anchors lie in out/anchors, the grown set in out/set.
         old_anchors: of an earlier refresh, to be gone on with; None = new ones from the old set.
         era: the new era's name; None = era-2, era-3, ...
-        num_anchors, num_new_anchors: prompts to freeze of the old set (where there are no anchors
-            yet) and of the new era.
+        num_anchors, num_new_anchors: prompts to freeze at most of the old set's held-out rows
+            (where there are no anchors yet) and of the new era, of which a quarter is never passed.
         held_out_share: of the old critic's split, where its checkpoint does not say.
     """
 
@@ -94,11 +94,12 @@ def prepare(
             generated=generated,
             num_workers=num_workers,
         )
+    new_rows = read_supervision(new_set)
     anchors = add_anchors(
         anchors,
-        read_supervision(new_set),
+        new_rows,
         era,
-        num_prompts=new.num_new_anchors,
+        num_prompts=_num_new_anchors(new, new_rows),
         prefer=sorted(anchors.prompts),
         seed=new.seed,
     )
@@ -191,6 +192,21 @@ def _claim(new: NewEra, rows: Supervision) -> str:
     else:
         write_atomically(path, json.dumps(ours, indent=1).encode())
     return ours["era"]
+
+
+def _num_new_anchors(new: NewEra, rows: Supervision) -> int:
+    """As many prompts as are wanted, but a quarter of the era's at most: the rest is trained on."""
+    prompts = {bare_prompt(row.prompt_group or row.prompt) for row in rows.tuples}
+    if len(prompts) < 2:
+        raise ConfigError(
+            f"{new.new_images}: expected images of 2 prompts or more, some for anchors and some to "
+            f"train on, found {len(prompts)}"
+        )
+    number = min(new.num_new_anchors, max(1, len(prompts) // 4))
+    if number < new.num_new_anchors:
+        log.warning("%d of the new era's %d prompts are frozen as anchors, not %d: the others are "
+                    "to be trained on", number, len(prompts), new.num_new_anchors)  # fmt: skip
+    return number
 
 
 def _critic_sha256(directory: Path) -> str:
