@@ -13,6 +13,7 @@ from eliq import Scorer
 from eliq.cli import main as eliq_main
 from eliq.errors import ConfigError, EvaluationError, TrainingError
 from training.run_all import SMOKE, main
+from training.run_words import in_words
 from training.smoke_pictures import write_smoke_pictures
 from training.stage_settings import key_values, read_settings, stage_configs
 from training.whole_run import RunConfig, run_all
@@ -70,6 +71,9 @@ def test_from_a_folder_of_images(tmp_path):
     steps = report["steps"]
     assert steps["set"]["num_tuples"] == 8 and not (out / "positives").exists()
     assert "no benchmark" in steps["evaluation"]["not_run"]
+    said = "\n".join(in_words(steps))
+    assert f"--checkpoint {out / 'critic'}" in said and "no benchmark" in said
+    assert re.search(r"stage 2: best of \d+ steps is \d+; .*technical [01]\.\d{3}", said)
     assert json.loads((out / "run.json").read_text())["steps"].keys() == steps.keys()
     assert Scorer.from_pretrained(out / "critic", device="cpu", probe=False).head is not None
 

@@ -37,6 +37,7 @@ from .evaluation.smoke_set import write_smoke_set
 from .make_negatives import SMOKE_SETTINGS
 from .pipeline import Stopped
 from .placement import Placement
+from .run_words import in_words
 from .stage_settings import read_settings
 from .stop_request import StopRequest
 from .whole_run import RunConfig, run_all
@@ -82,6 +83,8 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"error: {error}\n")
         return 2
     if report:
+        for line in in_words(report["steps"]):
+            log.info(line)
         sys.stdout.write(json.dumps(report, default=str) + "\n")
     return 0
 

@@ -23,7 +23,7 @@ SMALL_PARAMETERS = 100_000_000
 SMALL_STAGE1 = {
     "tuning": "full",
     "optimizer": "muon",
-    "learning_rate": 1e-3,
+    "learning_rate": 2e-4,  # as the embedded critic's own stage 1, from which such a run starts
     "tuples_per_forward": 16,
     "ladders_per_forward": 6,
     "grad_accumulation": 1,
@@ -31,6 +31,7 @@ SMALL_STAGE1 = {
 }
 SMOKE_STAGE1 = SMALL_STAGE1 | {
     "num_steps": 8,
+    "learning_rate": 1e-3,
     "tuples_per_forward": 4,
     "ladders_per_forward": 1,
     "validate_every": 8,

@@ -37,6 +37,7 @@ from .backbones import load_backbone, origin_of
 from .pipeline import Stopped, train_critic
 from .placement import Placement
 from .run_state import StopRequest
+from .run_words import held_out_in_words
 from .smoke_pictures import write_smoke_pictures
 from .stage_settings import key_values, read_settings, stage_configs
 
@@ -68,6 +69,8 @@ def main(arguments: list[str] | None = None) -> int:
     if report and options.smoke and options.out is None:
         report["checkpoint"] = None  # it lay in a temporary folder
     if report:
+        for line in held_out_in_words(report):
+            log.info(line)
         sys.stdout.write(json.dumps(report) + "\n")
     return 0
 
