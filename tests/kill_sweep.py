@@ -1,6 +1,6 @@
 """Kills every stage of the training at random moments and lets it go on: is anything lost?
 
-    python -m tests.kill_sweep --kills 50             # about 10 minutes on one core
+    python -m tests.kill_sweep --kills 50             # about 15 minutes of one core
     python -m tests.kill_sweep --kills 9 --stages "stage 1" "stage 2"
 
 Each stage runs once unbroken. Then, in a new folder, it is started, killed with SIGKILL at a random

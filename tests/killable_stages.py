@@ -183,6 +183,10 @@ def _refresh(inputs: Path, out: Path) -> None:
     )  # fmt: skip
 
 
+def _whole_run(inputs: Path, out: Path) -> None:
+    _command("run_all", "--smoke", "--quiet", "--device", "cpu", "--out", out)
+
+
 STAGES = {
     "positives": Stage(_positives, grows=("*.jsonl",)),
     "negatives": Stage(_negatives, grows=("*.jsonl", "*.json")),
@@ -197,5 +201,11 @@ STAGES = {
         _refresh,
         grows=("*.json", "*.jsonl", "*.png", "critic/*", "stage1/*", "stage2/*"),
         not_compared=("scores/*", "drift.html"),  # they hold the time of a file, and its path
+    ),
+    "whole run": Stage(
+        _whole_run,
+        grows=("*.json", "*.jsonl", "critic/*", "stage1/*", "stage2/*"),
+        # Paths of the run, times of its steps and of the rated pictures.
+        not_compared=("run.json", "config.json", "rated/*", ".rated*", "evaluation/*"),
     ),
 }
