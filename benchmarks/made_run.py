@@ -65,10 +65,11 @@ def make_run(
         )
         pq.write_table(pa.Table.from_pylist(some, schema=SCHEMA), out_dir / "parts" / name)
     run = {
-        "format": "eliq-run", "version": 1, "source": "images", "kind": "folder",
-        "part_size": PART_SIZE, "fingerprint": {}, "cwd": str(out_dir.parent.resolve()),
+        "format": "eliq-run", "version": 1, "fingerprint": {},
+        "cwd": str(out_dir.parent.resolve()),
     }  # fmt: skip
     (out_dir / "run.json").write_text(json.dumps(run), encoding="utf-8")
+    (out_dir / "plan.json").write_text(json.dumps({"source": "images"}), encoding="utf-8")
     return rows
 
 

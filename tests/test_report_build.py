@@ -121,7 +121,7 @@ def test_the_page_is_one_file_under_a_strict_policy(made):
     path = build_report(made[0])
     text = path.read_text(encoding="utf-8")
     assert sorted(p.name for p in path.parent.iterdir()) == [
-        "parts", "report.html", "run.json", "thumbnails"
+        "parts", "plan.json", "report.html", "run.json", "thumbnails"
     ]  # fmt: skip
     policy = html.unescape(re.search(r'Content-Security-Policy" content="([^"]+)"', text)[1])
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
@@ -191,10 +191,11 @@ def test_what_is_no_run_is_refused_in_one_line(tmp_path):
 
 
 def test_every_flag_and_reason_has_its_words():
-    from eliq.images import ERROR_CLASSES, IMAGE_FLAGS
+    from eliq.bulk.decoding import BULK_ERROR_CLASSES
+    from eliq.images import IMAGE_FLAGS
     from eliq.prompts import PROMPT_FLAGS
 
-    missing = {*ERROR_CLASSES, *IMAGE_FLAGS, *PROMPT_FLAGS} - set(FLAG_WORDS)
+    missing = {*BULK_ERROR_CLASSES, *IMAGE_FLAGS, *PROMPT_FLAGS} - set(FLAG_WORDS)
     assert not missing, f"eliq/report/flag_words.py does not explain {sorted(missing)}"
 
 

@@ -85,7 +85,9 @@ def check_fingerprint(folder: Path, fingerprint: RunFingerprint) -> None:
     path = folder / RUN_NAME
     found = asdict(fingerprint)
     if not path.exists():
-        content = json.dumps({**_FORMAT, "fingerprint": found}, indent=1) + "\n"
+        # Paths of rows are relative to where the run began: the report and `eliq keep` come later.
+        facts = {**_FORMAT, "cwd": os.getcwd(), "fingerprint": found}
+        content = json.dumps(facts, indent=1) + "\n"
         write_file_atomically(path, content.encode())
         return
     try:

@@ -70,7 +70,7 @@ def build_report(
         folder / _FILES / digest,
         max_inline_bytes=max_inline_bytes,
     )
-    data = _page_data(folder, run, survey, columns, thumbnails, f"{_FILES}/{digest}")
+    data = _page_data(folder, survey, columns, thumbnails, f"{_FILES}/{digest}")
     title = f"ELIQ report: {one_line(folder.resolve().name)}"
     target = folder / "report.html"
 
@@ -96,6 +96,16 @@ def _run_of(folder: Path) -> dict[str, Any]:
     return run
 
 
+def _source_of(folder: Path) -> str | None:
+    """What was scored, as the run's plan names it; a page without that is a page all the same."""
+    try:
+        source = json.loads((folder / "plan.json").read_text(encoding="utf-8"))["source"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    # Its name only: a page is given to others, and they need not know one's folders.
+    return os.path.basename(source.rstrip("/\\")) or None if isinstance(source, str) else None
+
+
 def _take(folder: Path, rows: np.ndarray) -> pa.Table:
     """The rows at these positions, with all columns."""
     start = given = 0
@@ -110,7 +120,6 @@ def _take(folder: Path, rows: np.ndarray) -> pa.Table:
 
 def _page_data(
     folder: Path,
-    run: dict[str, Any],
     survey: Survey,
     columns: dict[str, Any],
     thumbnails: Thumbnails,
@@ -123,7 +132,7 @@ def _page_data(
         "version": 1,
         "num_rows": len(survey.rows),
         "about": {
-            "line": _about(run, columns, survey),
+            "line": _about(_source_of(folder), columns, survey),
             "directory": shlex.quote(one_line(os.fspath(folder))),
             "dtype": dtype or "several number formats",
             "noise": _NOISE.get(str(dtype), 0.0),
@@ -146,12 +155,12 @@ def _page_data(
     }
 
 
-def _about(run: dict[str, Any], columns: dict[str, Any], survey: Survey) -> str:
+def _about(source: str | None, columns: dict[str, Any], survey: Survey) -> str:
     """One line under the heading: what was scored, by what, in what numbers."""
     number = survey.num_images
     parts = [f"{number:,} image{'' if number == 1 else 's'}"]
-    if isinstance(run.get("source"), str):
-        parts[0] += f" from {one_line(run['source'])}"
+    if source:
+        parts[0] += f" from {one_line(source)}"
     for name, words in (("model_id", "scored by {}"), ("dtype", "{}"), ("lib_version", "eliq {}")):
         value = columns[name].get("constant")
         if value:

@@ -20,7 +20,10 @@ FLAG_WORDS = {
     "prompt_truncated": "the prompt was longer than the critic reads; the rest was ignored",
     "control_characters_removed": "invisible characters were taken out of the prompt",
     # reasons of a failure
+    "damaged_archive": "the tar that it lies in is damaged",
     "damaged_image": "the file is damaged",
+    "decode_timeout": "it took too long to decode",
+    "decoder_crashed": "the decoder broke down over it",
     "empty_file": "the file is empty",
     "extreme_aspect_ratio": "far longer than it is wide",
     "float_image": "floating-point or HDR, in which white is unknown",
