@@ -14,9 +14,10 @@ import comfy.model_patcher
 import torch
 from torch import Tensor, nn
 
-from ..eliq import Scorer, Scores
+from ..eliq import Scorer, Scores, load_scorer
 from ..eliq.scorer.devices import default_batch_px
-from .critic_memory import bytes_of_tokens, keep_answer_rows, module_bytes, num_tokens
+from .batch_cost import cost_of
+from .critic_memory import module_bytes
 from .critic_source import CriticSource, weight_bytes
 from .transformers_version import check_transformers
 
@@ -32,10 +33,10 @@ class CriticWeights(nn.Module):
     A transformers model cannot be handed to them itself: its `device` cannot be set.
     """
 
-    def __init__(self, scorer: Scorer) -> None:
+    def __init__(self, modules: dict[str, nn.Module]) -> None:
         super().__init__()
-        self.backbone = scorer.backbone
-        self.head = scorer.head
+        for name, module in modules.items():
+            self.add_module(name, module)
         self.device = None  # the patcher keeps it
 
 
@@ -43,7 +44,8 @@ class ManagedCritic:
     """A scorer whose weights lie where ComfyUI puts them.
 
     Args:
-        scorer: on the CPU. From here on it may only be used through this object.
+        scorer: an `eliq.Scorer` or an `eliq.ip_iqa.IPIQA`, on the CPU. From here on it may only be
+            used through this object.
 
     Attributes:
         patcher: ComfyUI's handle; what finds it on an output or in another model's
@@ -52,12 +54,12 @@ class ManagedCritic:
         fingerprint: sha256 of all that makes its scores, None where it is not known.
     """
 
-    def __init__(self, scorer: Scorer) -> None:
+    def __init__(self, scorer: Any) -> None:
         self.source = scorer.source or "in memory"
         self.fingerprint = scorer.fingerprint
-        keep_answer_rows(scorer.backbone)
+        self._cost = cost_of(scorer)
         self.scorer = scorer
-        weights = CriticWeights(scorer)
+        weights = CriticWeights(self._cost.weights)
         self.patcher = comfy.model_patcher.CoreModelPatcher(
             weights,
             load_device=_run_device(),
@@ -73,15 +75,14 @@ class ManagedCritic:
 
     def estimate_bytes(self, batch: int, height: int, width: int) -> int:
         """Memory beside the weights that scoring ``batch`` images of this size takes at most."""
-        tokens = num_tokens(self.scorer.backbone, [(height, width)])
-        return bytes_of_tokens(self.scorer.backbone, tokens * min(batch, self._at_once(tokens)))
+        cells = self._cost.num_cells([(height, width)])
+        return self._cost.bytes_of(cells * min(batch, self._at_once(cells)))
 
-    def _at_once(self, tokens: int) -> int:
-        """How many images of so many tokens go through the model together, at least one."""
-        backbone = self.scorer.backbone
-        count = max(1, default_batch_px(self.device) // (tokens * backbone.patches.factor_px**2))
+    def _at_once(self, cells: int) -> int:
+        """How many images of so many cells go through the model together, at least one."""
+        count = max(1, default_batch_px(self.device) // (cells * self._cost.cell_px))
         room = model_management.get_total_memory(self.device) // _SHARE_OF_MEMORY
-        while count > 1 and bytes_of_tokens(backbone, count * tokens) > room:
+        while count > 1 and self._cost.bytes_of(count * cells) > room:
             count //= 2
         return count
 
@@ -96,7 +97,7 @@ class ManagedCritic:
             [self.patcher], memory_required=memory_bytes, force_full_load=True
         )
         if not self._is_probed:
-            self.scorer.backbone.probe()
+            self._cost.probe()
             self._is_probed = True
 
     def score(
@@ -123,11 +124,10 @@ class ManagedCritic:
         texts = [prompts] * len(images) if prompts is None or isinstance(prompts, str) else prompts
         if not images:
             return Scores.empty_rows(0)
-        backbone = self.scorer.backbone
-        tokens = num_tokens(backbone, {tuple(image.shape[-2:]) for image in images})
-        size = self._at_once(tokens)
+        cells = self._cost.num_cells({tuple(image.shape[-2:]) for image in images})
+        size = self._at_once(cells)
         budget_px = default_batch_px(self.device)  # the scorer was made on the CPU, with its budget
-        self.load(bytes_of_tokens(backbone, tokens * min(size, len(images))))
+        self.load(self._cost.bytes_of(cells * min(size, len(images))))
         parts = []
         for start in range(0, len(images), size):
             model_management.throw_exception_if_processing_interrupted()
@@ -162,6 +162,10 @@ def load_managed(source: CriticSource, *, dtype: str = "auto") -> ManagedCritic:
     if source.folder is None and dtype in ("auto", "float32"):
         return embedded_critic()
     check_transformers()
+    if source.is_ip_iqa:  # float32, however large: in which it was trained
+        scorer = load_scorer(source.folder, device="cpu", dtype=None if dtype == "auto" else dtype)
+        scorer.source = source.name
+        return ManagedCritic(scorer)
     options = {"device": "cpu", "dtype": _dtype(source, dtype), "probe": False}
     if source.is_zero_shot:
         scorer = Scorer.zero_shot(source.folder, **options)

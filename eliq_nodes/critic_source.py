@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..eliq.checkpoint.config import read_config
 from ..eliq.checkpoint.location import is_hub_id
+from ..eliq.loading import system_of
 from .hub_files import address, download, find_cached
 from .model_kinds import CRITIC, QWEN_VL, check_kind
 
@@ -40,6 +41,7 @@ class CriticSource:
         name: as the user named it, with @commit where it comes from the hub.
         folder: where it lies; None = the embedded critic.
         is_zero_shot: a bare Qwen-VL model.
+        is_ip_iqa: an IP-IQA model, trained on ratings.
         backbone_folder: of a critic whose backbone stays on the hub, where that lies.
     """
 
@@ -47,6 +49,7 @@ class CriticSource:
     folder: Path | None = None
     is_zero_shot: bool = False
     backbone_folder: Path | None = None
+    is_ip_iqa: bool = False
 
 
 def find_folder(name: str, roots: list[Path]) -> Path | None:
@@ -107,6 +110,8 @@ def locate(
         folder = _of_hub(hub_id, kind, None, roots, fetch)
         name = f"{hub_id}@{folder.name}"
     check_kind(folder, kind, name)
+    if kind == CRITIC and system_of(folder) == "ip-iqa":
+        return CriticSource(name, folder, is_ip_iqa=True)
     backbone_folder = _backbone(folder, roots, fetch) if kind == CRITIC else None
     return CriticSource(name, folder, kind == QWEN_VL, backbone_folder)
 

@@ -54,9 +54,9 @@ class LoadCriticNode(io.ComfyNode):
                     "mode",
                     options=list(MODES),
                     default=MODES[0],
-                    tooltip="trained: a critic that was trained with ELIQ. zero-shot: a bare "
-                    "Qwen-VL model, asked without training; its order of images means something, "
-                    "0.5 does not.",
+                    tooltip="trained: a critic that was trained with ELIQ, or an IP-IQA model. "
+                    "zero-shot: a bare Qwen-VL model, asked without training; its order of images "
+                    "means something, 0.5 does not.",
                 ),
                 io.Combo.Input(
                     "dtype",

@@ -20,6 +20,7 @@ from tests.comfy.server import ROOT, ComfyServer, copy_pack
 
 TINY_CRITIC = "tiny"  # in models/eliq of every server
 BROKEN_CRITIC = "broken"  # a config.json that is none
+RATED_MODEL = "rated"  # of IP-IQA
 BARE_MODEL = "tiny/Qwen3-VL"  # of random weights, as one of the hub is placed by hand
 
 
@@ -35,13 +36,22 @@ def comfyui_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
-def new_server(comfyui_dir, tiny_checkpoint_dir, tmp_path_factory):
+def rated_model_dir(tmp_path_factory) -> Path:
+    """A tiny random IP-IQA model on disk."""
+    from tests.tiny_ip_iqa_doors import tiny_ip_iqa
+
+    return tiny_ip_iqa().save_pretrained(tmp_path_factory.mktemp("ip_iqa") / RATED_MODEL)
+
+
+@pytest.fixture(scope="session")
+def new_server(comfyui_dir, tiny_checkpoint_dir, rated_model_dir, tmp_path_factory):
     """Starts a server with the pack in a folder of the given name; all are stopped at the end."""
     started = []
 
     def start(folder_name: str = "ComfyUI-ELIQ", *, extra_args: tuple[str, ...] = ()):
         base = tmp_path_factory.mktemp("comfyui")
         _put_files(base, tiny_checkpoint_dir)
+        shutil.copytree(rated_model_dir, base / "models" / "eliq" / RATED_MODEL)
         copy_pack(base / "custom_nodes" / folder_name)
         python = os.environ.get("ELIQ_COMFYUI_PYTHON", sys.executable)
         server = ComfyServer(comfyui_dir, python, base, extra_args=extra_args)
