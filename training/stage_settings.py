@@ -24,16 +24,16 @@ SMALL_STAGE1 = {
     "tuning": "full",
     "optimizer": "muon",
     "learning_rate": 2e-4,  # as the embedded critic's own stage 1, from which such a run starts
-    "tuples_per_forward": 16,
-    "ladders_per_forward": 6,
-    "grad_accumulation": 1,
+    "tuples_per_forward": 4,  # 24 images a forward: some GB at 512 px, where 16 took a desktop's
+    "ladders_per_forward": 2,
+    "grad_accumulation": 4,
     "gradient_checkpointing": False,
 }
 SMOKE_STAGE1 = SMALL_STAGE1 | {
     "num_steps": 8,
     "learning_rate": 1e-3,
-    "tuples_per_forward": 4,
     "ladders_per_forward": 1,
+    "grad_accumulation": 1,
     "validate_every": 8,
     "precision": "float32",
 }
