@@ -153,6 +153,7 @@ class WorkerProcess:
     def wait(self) -> None:
         """Until the process that was ended is gone."""
         self._process.wait()
+        self._close_pipes()
 
     def _popen(self) -> subprocess.Popen:
         self._is_late = False
@@ -193,6 +194,9 @@ class WorkerProcess:
         self.is_ready = False
         self._process.kill()
         self._process.wait()
+        self._close_pipes()
+
+    def _close_pipes(self) -> None:
         for pipe in (self._process.stdin, self._process.stdout):
             try:
                 pipe.close()

@@ -1,0 +1,110 @@
+"""``eliq run`` as a program: its exit codes, and what it writes to which stream."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+
+import pytest
+
+pytest.importorskip("pyarrow")
+from eliq.cli import main
+from tests.bulk_sets import picture, rows_of, write_folder
+from tests.run_program import eliq, run_options
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_folder(tmp_path / "images", 6)
+
+
+@pytest.fixture
+def common(tiny_checkpoint_dir, tmp_path):
+    return run_options(tmp_path / "out", tiny_checkpoint_dir)
+
+
+def test_a_run_gives_one_json_object_and_nothing_else(folder, common, tmp_path):
+    done = eliq("run", folder, *common, "--json")
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    facts = json.loads(done.stdout)
+    assert done.stdout.count("\n") == 1
+    assert (facts["num_images"], facts["num_scored"], facts["num_failed"]) == (6, 6, 0)
+    assert facts["prompt_sources"] == {"none": 3, "sidecar": 3} and facts["report"] is None
+    assert facts["visual_quality"]["count"] == 6 and facts["alignment"]["count"] == 3
+    assert facts["out"] == str(tmp_path / "out")
+    for name in ("scores.parquet", "summary.json", "errors.csv", "metadata.jsonl"):
+        assert (tmp_path / "out" / name).is_file()
+    # Once more, in this process: nothing to do, other formats, gates, failures.
+    out = tmp_path / "out"
+    common = list(map(str, common))
+    assert main(["run", str(folder), *common, "-q", "--fail-under", "0.999"]) == 4
+    (folder / "bad.png").write_bytes(b"no image")
+    assert main(["run", str(folder), *common, "-q", "--fail-under", "0.999"]) == 3
+    assert (out / "errors.csv").read_text().splitlines()[1].startswith("bad.png,")
+    picture(1).save(folder / "bad.png")
+    assert main(["run", str(folder), *common, "-q", "--retry-failed"]) == 0
+
+
+def test_formats(folder, common, tmp_path, capsys):
+    (folder / "bad.png").write_bytes(b"no image")
+    words = ["run", str(folder), *map(str, common)]
+    assert main([*words, "-q"]) == 3
+    captured = capsys.readouterr()
+    assert captured.out == f"{tmp_path / 'out'}\n" and captured.err == ""
+    assert main([*words, "--format", "human"]) == 3
+    captured = capsys.readouterr()
+    assert "scored    6 of 7 images" in captured.out
+    assert "failed    1: 1 not_an_image (errors.csv)" in captured.out
+    assert main([*words, "--json", "-q"]) == 2
+    assert "choose one output format" in capsys.readouterr().err
+
+
+def test_a_dry_run_writes_nothing(folder, common, tmp_path, capsys):
+    words = ["run", str(folder), *map(str, common), "--dry-run", "--json"]
+    assert main(words) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["num_images"], facts["num_units"], facts["num_pending_units"]) == (6, 3, 3)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["run"], "Missing argument"),
+        (["run", "x"], "Missing option"),
+        (["run", "x", "-o", "y", "-p", "a", "--prompts", "b"], "--prompt or --prompts"),
+        (["run", "x", "-o", "y", "--device", "cpu", "--devices", "cpu,cpu"], "not both"),
+        (["run", "x", "-o", "y", "--overwrite"], "add --yes"),
+        (["run", "x", "-o", "y", "--fail-under", "7"], "expected a number from 0 to 1"),
+        (["run", "x", "-o", "y", "--limit", "0"], "--limit"),
+        (["run", "x", "-o", "y", "--engine", "spark"], "--engine"),
+        (["run", "x", "-o", "y", "--ray-address", "auto"], "--engine ray"),
+    ],
+)
+def test_wrong_usage_is_2_in_one_line(words, said, tmp_path):
+    done = eliq(*words, cwd=tmp_path, stdin=subprocess.DEVNULL)
+    assert done.returncode == 2 and done.stdout == ""
+    assert said in done.stderr and done.stderr.count("\n") == 1
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_run_that_cannot_start_is_1_in_one_line(tmp_path, common):
+    done = eliq("run", tmp_path / "nothing", *common)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith("eliq: error: ") and done.stderr.count("\n") == 1
+    assert "no such file or directory" in done.stderr
+
+
+def test_another_critic_into_the_same_directory_is_refused(folder, common, capsys, tmp_path):
+    words = ["run", str(folder), *map(str, common), "-q"]
+    assert main(words) == 0
+    before = rows_of(tmp_path / "out")
+    capsys.readouterr()
+    assert main([*words, "--dtype", "bfloat16"]) == 1
+    assert "scores of another dtype: expected float32, found bfloat16" in capsys.readouterr().err
+    assert main([*words, "--prompt", "a fox"]) == 1
+    assert "another prompt" in capsys.readouterr().err
+    assert rows_of(tmp_path / "out") == before
+    assert main([*words, "--dtype", "bfloat16", "--overwrite", "--yes"]) == 0
+    assert {row["dtype"] for row in rows_of(tmp_path / "out")} == {"bfloat16"}
