@@ -50,6 +50,8 @@ DECODER_FAILURES = (
     zlib.error,
 )
 
+_STRIP_PX = 1 << 20
+
 _log = logging.getLogger("eliq")
 
 _ORIENTATION = 0x0112
@@ -180,11 +182,20 @@ def _to_rgb(image: Image.Image, bits: int, flags: list[str]) -> Tensor:
         stored = _channels(_convert(image, "RGBA"))
         if bool((stored[3] < 255).any()):
             flags.append("alpha_composited")
-            rgba = to_unit(stored)
-            alpha = rgba[3:]
-            return rgba[:3] * alpha + (1 - alpha)
+            return _on_white(stored)
         return stored[:3]
     return _channels(_convert(image, "RGB"))
+
+
+def _on_white(stored: Tensor) -> Tensor:
+    """uint8 RGBA [4,H,W] -> float32 RGB [3,H,W] on white; by strips, or 64 Mpx would take 3 GB."""
+    on_white = torch.empty((3, *stored.shape[1:]))
+    rows = max(1, _STRIP_PX // stored.shape[2])
+    for strip, target in zip(stored.split(rows, dim=1), on_white.split(rows, dim=1), strict=True):
+        rgba = to_unit(strip)
+        alpha = rgba[3:]
+        target.copy_(rgba[:3] * alpha + (1 - alpha))
+    return on_white
 
 
 def _convert(image: Image.Image, mode: str) -> Image.Image:

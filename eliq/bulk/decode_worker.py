@@ -7,6 +7,7 @@ RGB [3,h,w], then its thumbnail. Nothing that comes out of a file is ever unpick
 
 from __future__ import annotations
 
+import codecs
 import io
 import json
 import os
@@ -31,6 +32,7 @@ from .resizing import jpeg_thumbnail, resized_bytes
 __all__ = ["decode_job", "serve"]
 
 _MOST_PROMPT_BYTES = 1 << 20
+_MOST_MEMORY_BYTES = 2 << 30  # a 64 Mpx picture of 16 bits, or with transparency, takes 1.5
 _LAST_ALARM = 10  # times the limit that the run itself sets
 _FRAMED = ("GIF", "WEBP", "TIFF", "PNG", "AVIF", "MPO")
 _FITS = partial(check_size, max_image_px=MAX_IMAGE_PX, max_aspect_ratio=MAX_ASPECT_RATIO)
@@ -47,6 +49,7 @@ def serve() -> None:
     patches = options["patches"] and PatchConfig.from_json(options["patches"])
     timeout_s = options["timeout_s"]
     _available_formats()
+    _limit_memory()
     answers.write(b"{}\n")  # ready: imports are over, and count no longer as decoding
     answers.flush()
     for line in iter(jobs.readline, b""):
@@ -153,11 +156,31 @@ def _available_formats() -> tuple[str, ...]:
 
 
 def _add_sidecar(facts: dict[str, Any], path: str) -> None:
+    """The text beside an image, or of a long one its beginning; a pipe would be read for ever."""
     try:
-        with Path(path).with_suffix(".txt").open("rb") as file:
-            text = file.read(_MOST_PROMPT_BYTES).decode("utf-8-sig").strip()
+        sidecar = Path(path).with_suffix(".txt")
+        if not sidecar.is_file():
+            raise OSError("not a file")
+        with sidecar.open("rb") as file:
+            data = file.read(_MOST_PROMPT_BYTES)
+        decoder = codecs.getincrementaldecoder("utf-8-sig")()
+        text = decoder.decode(data, final=len(data) < _MOST_PROMPT_BYTES).strip()
     except (OSError, UnicodeDecodeError):
         facts["flags"].append("prompt_unreadable")
         return
     if text:
         facts["prompt"], facts["prompt_source"] = text, "sidecar"
+
+
+def _limit_memory() -> None:
+    """Let a file that asks for more fail alone: Pillow reads gigabytes where a chunk says so."""
+    try:
+        import resource
+
+        used = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+        most = used + _MOST_MEMORY_BYTES
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        if hard == resource.RLIM_INFINITY or most < hard:
+            resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+    except (ImportError, OSError, ValueError, IndexError):
+        return  # not Linux: there the time alone is limited
