@@ -112,6 +112,25 @@ def test_comfyui(tmp_path, graph, prompt):
     assert facts.get("prompt_source") == (prompt and "png_comfyui")
 
 
+@pytest.mark.parametrize(
+    "written, read",
+    [
+        ("a (red:1.2) fox, <lora:snow:0.8>, ((sharp)), photo", "a red fox, sharp, photo"),
+        (r"a fox \(vulpes\), (fur:-0.5)", "a fox (vulpes), fur"),
+        ("embedding:bad-hands, a boat", "a boat"),
+        ("plain words: 3 of them (not weighted)", "plain words: 3 of them not weighted"),
+    ],
+)
+def test_weights_are_for_the_encoder(tmp_path, written, read):
+    path = png_with_text(tmp_path / "a.png", parameters=f"{written}\nSteps: 20")
+    assert facts_of(path)["prompt"] == read
+
+
+def test_hostile_brackets_take_no_time():
+    text = "(" * 50_000 + "a" + ")" * 50_000 + "\nSteps: 20"
+    assert "a" in embedded_prompt({"parameters": text}, None)[0]
+
+
 def test_a_long_chain_and_deep_json_end():
     chain = {str(n): {"inputs": {"conditioning": [str(n + 1), 0]}} for n in range(5000)}
     graph = chain | {"s": sampler("0", "0")}

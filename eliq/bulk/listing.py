@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import BulkError, PromptError
 from ..prompt_lists import iterate_prompt_list
-from .items import IMAGE_SUFFIXES, Item, storable
+from .items import IMAGE_SUFFIXES, Item
 
 __all__ = ["METADATA_NAMES", "list_folder", "list_manifest"]
 
@@ -80,10 +80,13 @@ def list_manifest(manifest_path: str) -> Iterator[Item]:
         BulkError: a file or a row that cannot be read; the line is named.
     """
     folder = os.path.dirname(manifest_path)
-    seen: dict[bytes, int] = {}
+    seen: set[int] = set()  # hashes: a list of millions of paths would fill the memory
+    repeats: dict[str, int] = {}
     for name, prompt in _manifest_rows(manifest_path):
-        key = os.fsencode(storable(name) or "")
-        seen[key] = count = seen.get(key, 0) + 1
+        count = 1
+        if hash(name) in seen:
+            repeats[name] = count = repeats.get(name, 1) + 1
+        seen.add(hash(name))
         has_prompt = bool(prompt and prompt.strip())
         yield Item(
             id=name + (f"#{count}" if count > 1 else ""),

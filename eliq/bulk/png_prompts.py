@@ -15,6 +15,9 @@ from typing import Any
 __all__ = ["embedded_prompt", "user_comment"]
 
 _MOST_CHARS = 4 << 20  # of a graph; larger ones have been seen only in attacks
+_MOST_BRACKETS = 20
+_WEIGHTED = re.compile(r"(?<!\\)\(((?:[^()\\]|\\.)*?)(?::[-+]?[\d.]{1,8})?(?<!\\)\)")
+_NOT_WORDS = re.compile(r"<(?:lora|lyco|hypernet):[^<>\n]{0,200}>|\bembedding:[^\s,()]+")
 _MOST_STEPS = 64  # along the links of a graph
 _A1111_KEY, _COMFYUI_KEY = "parameters", "prompt"
 _EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
@@ -46,12 +49,12 @@ def embedded_prompt(info: Mapping[Any, Any], user_comment: bytes | None) -> tupl
     if isinstance(parameters, str) and len(parameters) <= _MOST_CHARS:
         text = _a1111_prompt(parameters)
         if text:
-            return text, "png_a1111"
+            return without_weights(text), "png_a1111"
     graph_text = info.get(_COMFYUI_KEY)
     if isinstance(graph_text, str) and len(graph_text) <= _MOST_CHARS:
         text = _comfyui_prompt(graph_text)
         if text:
-            return text, "png_comfyui"
+            return without_weights(text), "png_comfyui"
     return None
 
 
@@ -65,6 +68,17 @@ def user_comment(image: Any) -> bytes | None:
         return None
     comment = image.getexif().get_ifd(_EXIF_IFD).get(_USER_COMMENT)
     return comment if isinstance(comment, bytes) else None
+
+
+def without_weights(text: str) -> str:
+    r"""``text`` without what only an encoder reads: (words:1.2), <lora:...>, embedding:names."""
+    text = _NOT_WORDS.sub("", text)
+    for _ in range(_MOST_BRACKETS):  # inner ones first
+        text, count = _WEIGHTED.subn(r"\1", text)
+        if not count:
+            break
+    text = re.sub(r"\\([()])", r"\1", text)
+    return re.sub(r"(?:[^\S\n]*,){2,}", ",", re.sub(r"[^\S\n]{2,}", " ", text)).strip(" ,\t\n")
 
 
 def _a1111_prompt(parameters: str) -> str | None:

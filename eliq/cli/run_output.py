@@ -27,6 +27,7 @@ class ProgressBar:
     def __init__(self, plan: Plan, config: RunConfig, *, quiet: bool) -> None:
         self._bar: Any = None
         self._num_shown = self._num_old = 0
+        self._is_started = False
         if quiet or not sys.stderr.isatty():
             return
         from tqdm import tqdm
@@ -48,6 +49,9 @@ class ProgressBar:
     def __call__(self, progress: Progress) -> None:
         if self._bar is None:
             return
+        if not self._is_started:  # what came before was loading: no part of the speed
+            self._bar.unpause()
+            self._is_started = True
         num_old = progress.num_done - progress.num_new
         if num_old != self._num_old:  # of earlier runs: they took no time of this one
             self._bar.initial += num_old - self._num_old
@@ -76,12 +80,13 @@ def show_dry_run(facts: Mapping[str, Any], format: str) -> None:
         return
     if format == "quiet":
         return
-    images = "an unknown number of" if facts["num_images"] is None else f"{facts['num_images']}"
-    emit(f"source    {printable(facts['source'])} ({facts['kind']}): {images} images\n")
-    emit(
-        f"parts     {facts['num_units']}, {facts['num_pending_units']} of them to be scored; "
-        f"{facts['num_done']} images are done, {facts['num_failed']} of them failed\n"
-    )
+    is_tars = facts["num_images"] is None  # which are not opened to be counted
+    what = f"{facts['num_units']} tars" if is_tars else f"{facts['num_images']} images"
+    failed = f" ({facts['num_failed']} failed)" if facts["num_failed"] else ""
+    emit(f"source    {printable(facts['source'])} ({facts['kind']}): {what}\n")
+    emit(f"done      {facts['num_done']} images{failed}\n")
+    parts = "tars" if is_tars else "parts"
+    emit(f"to do     {facts['num_pending_units']} of {facts['num_units']} {parts}\n")
     emit(f"result    {printable(facts['out'])} (nothing was written)\n")
 
 
@@ -96,6 +101,8 @@ def _summary_lines(facts: Mapping[str, Any]) -> list[str]:
                 f"{stats['p75']:.3f}"
                 + ("" if stats["count"] == facts["num_scored"] else f" ({stats['count']} images)")
             )
+    if facts["num_scored"] and not facts["alignment"]["count"]:
+        lines.append("alignment none: no image has a prompt; see --prompt, --prompts")
     if facts["num_failed"]:
         kinds = ", ".join(f"{count} {name}" for name, count in facts["errors"].items())
         lines.append(f"failed    {facts['num_failed']}: {kinds} (errors.csv)")
