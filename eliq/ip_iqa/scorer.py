@@ -53,7 +53,7 @@ class IPIQA:
     """Predicts the ratings of an image and its prompt.
 
     Args:
-        model: where its weights lie, the scorer runs; float32.
+        model: where its weights lie, the scorer runs; float32. It is put into eval mode.
         tokenizer: of its text tower.
         scale: for each output of the model the lowest and the highest rating possible.
         training: facts for the model card.
