@@ -9,11 +9,11 @@ Image2Prompt on other, damaged scenes and their prompts, without ratings, then t
 for every variant on the same prompt-grouped repeats:
 
     full             everything
+    image_only       reads no prompt
+    prompt_only      reads no image
     no_fusion        the text vector stands in the place of the cross-modality pooling
     no_qa            without the [QA] token
     no_image2prompt  from the contrastive towers
-    image_only       reads no prompt
-    prompt_only      reads no image
 
 Last, the attention maps of `full` are held against the boxes of the named things. Writes
 ablation.md and ablation.json; stopped or killed, the same command goes on. Made-up ratings say
@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
 
 from eliq.errors import EliqError
 from eliq.ip_iqa import IPIQAConfig, IPIQAModel, PromptTokenizer
@@ -44,7 +45,7 @@ from .ablation_report import margins, report_text
 from .attention_check import pointing
 from .fitting import correlations, fit, predict
 from .image2prompt import image2prompt
-from .rated_scenes import SceneSettings, rated_scenes, true_scenes
+from .rated_scenes import RatedScenes, SceneSettings, rated_scenes, true_scenes
 from .settings import Image2PromptSettings, RatingSettings, SplitSettings, to_json
 from .small_clip import SmallClipConfig, small_config, small_tokenizer, train_small_clip
 from .splits import grouped_folds
@@ -57,11 +58,11 @@ log = logging.getLogger("eliq")
 #: Changes of the config, and whether Image2Prompt comes first.
 VARIANTS: dict[str, tuple[dict[str, Any], bool]] = {
     "full": ({}, True),
+    "image_only": ({"streams": "image", "fusion": False, "qa_token": False}, True),
+    "prompt_only": ({"streams": "prompt", "fusion": False}, True),
     "no_fusion": ({"fusion": False}, True),
     "no_qa": ({"qa_token": False}, True),
     "no_image2prompt": ({}, False),
-    "image_only": ({"streams": "image", "fusion": False, "qa_token": False}, True),
-    "prompt_only": ({"streams": "prompt", "fusion": False}, True),
 }
 
 
@@ -76,7 +77,7 @@ class Scale:
         num_epochs=3, batch_size=32, learning_rate=1e-4, num_checked=128
     )
     ratings: RatingSettings = RatingSettings(
-        num_epochs=10, learning_rate=5e-4, head_factor=4.0, new_factor=4.0, save_every=100
+        num_epochs=8, learning_rate=5e-4, head_factor=4.0, new_factor=4.0, save_every=100
     )
     splits: SplitSettings = SplitSettings(num_splits=3)
     num_unrated: int = 600
@@ -181,8 +182,12 @@ def variant(base: IPIQAModel, changes: dict[str, Any], *, seed: int) -> IPIQAMod
 
 def _clip(out: Path, scale: Scale, *, progress: bool) -> tuple[IPIQAModel, PromptTokenizer]:
     """The contrastively trained towers, from `out/clip` where they are."""
-    pairs = true_scenes(scale.scenes, scale.num_pairs, seed=1)
-    tokenizer = small_tokenizer(pairs.prompts)
+    pairs: RatedScenes | None = None
+    words = out / "tokenizer.json"
+    if not words.is_file():
+        pairs = _pairs(scale)
+        write_atomically(words, small_tokenizer(pairs.prompts).to_str().encode())
+    tokenizer = Tokenizer.from_file(str(words))
     config: IPIQAConfig = small_config(tokenizer, image_size_px=scale.scenes.size_px)
     encoder = PromptTokenizer(tokenizer, config)
     with torch.random.fork_rng(devices=[]):
@@ -191,9 +196,14 @@ def _clip(out: Path, scale: Scale, *, progress: bool) -> tuple[IPIQAModel, Promp
     identity = {"config": config.to_json(), "clip": to_json(scale.clip), "pairs": scale.num_pairs}
     state = RunState(out / "clip", {**identity, "scenes": to_json(scale.scenes)}, keep=1)
     if state.load_latest(modules={"model": model}) is None:
+        pairs = pairs or _pairs(scale)
         losses = train_small_clip(model, encoder, pairs, scale.clip, progress=progress)
         state.save(scale.clip.num_epochs, modules={"model": model}, extra={"losses": losses})
     return model, encoder
+
+
+def _pairs(scale: Scale) -> RatedScenes:
+    return true_scenes(scale.scenes, scale.num_pairs, seed=1)
 
 
 def _short(test: dict[str, float]) -> str:

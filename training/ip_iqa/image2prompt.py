@@ -243,6 +243,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
     try:
         with StopRequest() as stop, Placement(options.device) as placement:
+            placement.check_shared(options.out)
             if options.smoke:
                 model, data, out = smoke_start(options.out)
                 settings = Image2PromptSettings(num_epochs=1, batch_size=8, num_checked=8)

@@ -105,6 +105,7 @@ def main(arguments: list[str] | None = None, **defaults: Any) -> int:
 
 
 def _run(options: argparse.Namespace, stop: StopRequest, placement: Placement) -> SplitsResult:
+    placement.check_shared(options.out)
     if options.smoke:
         model, data, out = smoke_start(options.out)
         settings = RatingSettings(num_epochs=1, batch_size=8, learning_rate=1e-3)
