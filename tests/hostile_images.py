@@ -85,6 +85,7 @@ def in_mode(mode: str, encoding: str, **options) -> Maker:
             image = Image.fromarray(values * 257)
         else:
             image = image.convert(mode)
+            image.info.pop("icc_profile", None)  # that of LAB has the time in it
         return save(image, encoding, **options)
 
     return make

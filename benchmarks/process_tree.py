@@ -1,0 +1,70 @@
+"""The memory of a process and of all that it starts, watched from outside. Linux."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+__all__ = ["MemoryWatch", "descendants"]
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+
+
+def descendants(pid: int) -> list[int]:
+    """A process and all below it."""
+    children: dict[int, list[int]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
+        except OSError:
+            continue  # ended meanwhile
+        children.setdefault(int(fields[1]), []).append(int(folder.name))
+    found, waiting = [], [pid]
+    while waiting:
+        found.append(waiting.pop())
+        waiting += children.get(found[-1], [])
+    return found
+
+
+class MemoryWatch:
+    """While this context is open, how much a process tree holds at most.
+
+    Resident bytes, added up over the processes: what they share counts once for each.
+    """
+
+    def __init__(self, pid: int, *, every_s: float = 0.1) -> None:
+        self._pid, self._every_s = pid, every_s
+        self._stopped = threading.Event()
+        self._tree = self._largest = self._main = 0
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> MemoryWatch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def peaks_mib(self) -> dict[str, float]:
+        """Of the tree, of its largest other process, and of the process itself."""
+        return {
+            "peak_tree_mib": round(self._tree / (1 << 20)),
+            "peak_main_mib": round(self._main / (1 << 20)),
+            "peak_other_mib": round(self._largest / (1 << 20)),
+        }
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(self._every_s):
+            held = {pid: _resident(pid) for pid in descendants(self._pid)}
+            self._tree = max(self._tree, sum(held.values()))
+            self._main = max(self._main, held.pop(self._pid, 0))
+            self._largest = max([self._largest, *held.values()])
+
+
+def _resident(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
+    except (OSError, IndexError, ValueError):
+        return 0

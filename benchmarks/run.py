@@ -1,0 +1,242 @@
+"""What `eliq run` costs beside the scorer alone: images a second, memory, plain against Ray.
+
+    python benchmarks/run.py
+    python benchmarks/run.py --counts 1000 20000 --engines local ray
+
+Hardware and time: two CPU cores, Linux; about 10 minutes with the defaults, an hour with 20,000
+images. Expect: at least 90 % of the rate of the scorer alone, with one worker and with two; a peak
+of memory at 20,000 images within 10 % of that at 1,000.
+
+Rate: pictures of photographs as files are scored part by part with `UnitScorer` (read, decoded,
+resized, thumbnails, scores, part files synced to the disk), in turns with `Scorer.score` on the
+same pictures as tensors in memory, in one process with the same threads. The first part warms up
+and counts nothing. Memory and engines: the command itself, in a process of its own, on small
+pictures; resident memory of the process and all it starts, added up, so that what they share
+counts more than once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+
+from benchmarks.common import (
+    add_common_options,
+    environment,
+    load_photographs,
+    load_scorer,
+    markdown_table,
+    median,
+    number,
+    run,
+    to_tensor,
+    write_json,
+)
+from benchmarks.process_tree import MemoryWatch
+
+ROOT = Path(__file__).resolve().parents[1]
+PROMPT = "a photograph of a red fox beside two blue mugs on a wooden table"
+GATE = 0.90
+
+
+def main(argv: list[str] | None = None) -> dict:
+    """Runs the benchmark and returns what `--json` writes."""
+    arguments = _parser().parse_args(argv)
+    if arguments.smoke:
+        arguments.images, arguments.size, arguments.part = 6, 64, 2
+        arguments.workers, arguments.counts, arguments.small = [1], [4, 8], 32
+    result: dict[str, Any] = {
+        "benchmark": "run",
+        "environment": environment(),
+        "checkpoint": arguments.checkpoint or "embedded",
+    }
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        if "rate" in arguments.parts:
+            result["rate"] = measure_rate(arguments, folder)
+        if "memory" in arguments.parts:
+            result["memory"] = measure_commands(arguments, folder)
+    report(result)
+    write_json(arguments.json, result)
+    return result
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    add_common_options(parser)
+    parser.add_argument(
+        "--parts", nargs="+", choices=("rate", "memory"), default=["rate", "memory"]
+    )
+    parser.add_argument("--images", type=int, default=160, help="for the rate (%(default)s)")
+    parser.add_argument("--part", type=int, default=32, help="images of a turn (%(default)s)")
+    parser.add_argument("--size", type=int, default=512, metavar="PX", help="their side")
+    parser.add_argument("--format", choices=("png", "jpg", "webp"), default="png")
+    parser.add_argument("--workers", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--counts", nargs="+", type=int, default=[1000], help="for the memory")
+    parser.add_argument("--small", type=int, default=64, metavar="PX", help="side, for the memory")
+    parser.add_argument("--engines", nargs="+", choices=("local", "ray"), default=["local"])
+    return parser
+
+
+def measure_rate(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Seconds of each part, by the scorer alone and by the run, in turns."""
+    import torch
+
+    from eliq.bulk import RunConfig, UnitScorer, plan_run
+
+    source = folder / "pictures"
+    pictures = write_pictures(source, arguments.images, arguments.size, arguments.format)
+    scorer = load_scorer(arguments.checkpoint)
+    config = RunConfig(
+        os.fspath(source), folder / "out", prompt=PROMPT, checkpoint=arguments.checkpoint,
+        device="cpu", part_size=arguments.part,
+    )  # fmt: skip
+    rows = []
+    for num_workers in arguments.workers:
+        chosen = replace(config, out_dir=folder / f"out-{num_workers}", workers=num_workers)
+        plan = plan_run(chosen)
+        seconds: dict[str, list[float]] = {"alone": [], "run": []}
+        with UnitScorer(chosen, plan, scorer=scorer) as units:
+            for unit in range(plan.num_units):
+                part = pictures[unit * arguments.part : (unit + 1) * arguments.part]
+                # 8 bits a channel are what decoding gives; a file's float tensor is four times it.
+                tensors = [to_tensor(one) for one in part]
+                start_s = time.perf_counter()
+                alone = scorer.score(tensors, PROMPT)
+                middle_s = time.perf_counter()
+                (done,) = units.score_unit(unit)
+                end_s = time.perf_counter()
+                if unit == 0:
+                    check_same_scores(alone, chosen.out_dir, done.name)
+                elif len(part) == arguments.part:  # the last one may be short
+                    seconds["alone"].append(middle_s - start_s)
+                    seconds["run"].append(end_s - middle_s)
+        shares = [a / r for a, r in zip(seconds["alone"], seconds["run"], strict=True)]
+        rows.append(
+            {
+                "workers": num_workers,
+                "alone_images_s": arguments.part / median(seconds["alone"]),
+                "run_images_s": arguments.part / median(seconds["run"]),
+                "share": sum(seconds["alone"]) / sum(seconds["run"]),
+                "lowest_share": min(shares),
+                "highest_share": max(shares),
+                "turns": len(shares),
+            }
+        )
+    return {"size_px": arguments.size, "threads": torch.get_num_threads(), "rows": rows}
+
+
+def check_same_scores(alone: Any, out_dir: Path, name: str) -> None:
+    """The two ways measure the same work: their scores agree but for the batches."""
+    import pyarrow.parquet as pq
+
+    column = pq.read_table(out_dir / "parts" / f"{name}.parquet")["visual_quality"].to_numpy()
+    worst = float(np.abs(column - alone.visual_quality.numpy()).max())
+    if not worst < 1e-4:
+        sys.exit(f"the run and the scorer alone disagree by {worst:.2g}")
+
+
+def measure_commands(arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
+    """The whole command for each number of images and engine: seconds and peaks of memory."""
+    rows = []
+    for count in sorted(arguments.counts):
+        source = folder / f"small-{count}"
+        write_pictures(source, count, arguments.small, "jpg", keep=False)
+        for engine in arguments.engines:
+            command = [
+                sys.executable, "-c", "import sys; from eliq.cli import main; sys.exit(main())",
+                "run", os.fspath(source), "--out", os.fspath(folder / f"{engine}-{count}"),
+                "--prompt", PROMPT, "--engine", engine, "--no-report", "--quiet",
+            ]  # fmt: skip
+            if arguments.checkpoint:
+                command += ["--checkpoint", arguments.checkpoint]
+            start_s = time.perf_counter()
+            process = subprocess.Popen(
+                command,
+                stdout=subprocess.DEVNULL,
+                env=os.environ | {"PYTHONPATH": str(ROOT)},
+            )
+            with MemoryWatch(process.pid) as watch:
+                code = process.wait()
+            if code:
+                sys.exit(f"eliq run ended with {code}")
+            rows.append(
+                {
+                    "images": count,
+                    "engine": engine,
+                    "seconds": time.perf_counter() - start_s,
+                    **watch.peaks_mib(),
+                }
+            )
+    return rows
+
+
+def write_pictures(
+    folder: Path, count: int, size_px: int, suffix: str, *, keep: bool = True
+) -> list[np.ndarray]:
+    """Crops of photographs as files, each another one, and the same as uint8 [H,W,3]."""
+    from PIL import Image
+
+    folder.mkdir()
+    photographs = list(load_photographs().values())
+    pictures = []
+    for i in range(count):
+        whole = photographs[i % len(photographs)]
+        turned = np.roll(whole, (17 * i, 31 * i), axis=(0, 1))
+        pixels = np.ascontiguousarray(turned[:size_px, :size_px])
+        Image.fromarray(pixels).save(folder / f"{i:06d}.{suffix}")
+        if keep and suffix != "png":  # what the file holds, not what went in
+            with Image.open(folder / f"{i:06d}.{suffix}") as image:
+                pixels = np.asarray(image.convert("RGB"))
+        if keep:
+            pictures.append(pixels)
+    return pictures
+
+
+def report(result: dict[str, Any]) -> None:
+    """Tables on stdout, and whether the gate is met."""
+    if "rate" in result:
+        rate = result["rate"]
+        rows = [
+            [
+                row["workers"],
+                number(row["alone_images_s"]),
+                number(row["run_images_s"]),
+                f"{100 * row['share']:.1f} %",
+                f"{100 * row['lowest_share']:.1f} to {100 * row['highest_share']:.1f} %",
+            ]
+            for row in rate["rows"]
+        ]
+        header = ("workers", "scorer alone, images/s", "eliq run, images/s", "share", "by turns")
+        print(f"{rate['size_px']} px, {rate['threads']} threads of the model")
+        print(markdown_table(header, rows))
+        met = all(row["share"] >= GATE for row in rate["rows"])
+        print(f"gate {100 * GATE:.0f} %: {'met' if met else 'MISSED'}\n")
+    if "memory" in result:
+        rows = [
+            [
+                row["images"],
+                row["engine"],
+                number(row["seconds"], 1),
+                number(row["images"] / row["seconds"]),
+                *(number(row[name], 0) for name in ("peak_tree_mib", "peak_main_mib")),
+            ]
+            for row in result["memory"]
+        ]
+        header = ("images", "engine", "seconds", "images/s", "peak of all, MiB", "of the run, MiB")
+        print(markdown_table(header, rows))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,119 @@
+"""Thousands of hostile files through ``eliq run``, with the clock and the memory watched.
+
+    python -m tests.run_hostile --count 10000
+
+Makes the files (`tests/hostile_files.py`), runs the command as a user would, and requires: it ends
+with 3 (finished, some failed), a row a file, every failure of a named class, no decoder crashed,
+no image held the run for more than its limit of 5 s and the time to replace a process.
+
+Hardware and time: Linux, two cores; 10,000 files with the embedded critic about half an hour,
+with `--tiny` (random weights) a few minutes. Expect: a JSON object with `"failures": []`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from tests.hostile_files import make_hostile_files
+from benchmarks.process_tree import MemoryWatch
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(folder: Path, out: Path, *options: str) -> tuple[int, dict[str, Any], str]:
+    """`eliq run`, to its end: exit code, peaks and seconds, what it said."""
+    code = "import sys; from eliq.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "run", os.fspath(folder), "--out", os.fspath(out)]
+    start_s = time.monotonic()
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            [*command, *options],
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )
+        with MemoryWatch(process.pid) as watch:
+            returncode = process.wait()
+        said.seek(0)
+        text = said.read().decode(errors="replace")
+    facts = {"seconds": round(time.monotonic() - start_s, 1), **watch.peaks_mib()}
+    return returncode, facts, text
+
+
+def judge(names: tuple[bytes, ...], out: Path, limit_s: float) -> tuple[dict[str, Any], list[str]]:
+    """Counts of a finished run, and what is wrong with it."""
+    from eliq.bulk import iterate_rows
+    from eliq.bulk.decoding import BULK_ERROR_CLASSES
+    from eliq.bulk.items import storable
+
+    wanted = {storable(os.fsdecode(name)) for name in names}
+    rows = [row for batch in iterate_rows(out) for row in batch.to_pylist()]
+    found = Counter(row["id"] for row in rows)
+    classes = Counter(row["error_class"] for row in rows if row["status"] != "ok")
+    failures = [f"{name!r} has no row" for name in sorted(wanted - set(found))[:5]]
+    failures += [f"{name!r} has {n} rows" for name, n in found.items() if n > 1][:5]
+    failures += [f"a class without a name: {one}" for one in set(classes) - BULK_ERROR_CLASSES]
+    failures += [
+        f"{row['id']!r} took its decoder down" for row in rows
+        if row["error_class"] == "decoder_crashed"
+    ]  # fmt: skip
+    slow = [row["id"] for row in rows if row["ms"] > 1000 * limit_s]
+    failures += [f"{name!r} took more than {limit_s} s" for name in slow[:5]]
+    facts = {
+        "rows": len(rows),
+        "scored": sum(row["status"] == "ok" for row in rows),
+        "error_classes": dict(classes.most_common()),
+        "slowest_ms": round(max(row["ms"] for row in rows)),
+    }
+    return facts, failures
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line: 0 where nothing failed, else 1."""
+    parser = argparse.ArgumentParser(prog="python -m tests.run_hostile")
+    parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tiny", action="store_true", help="a critic of random weights")
+    parser.add_argument("--keep", type=Path, help="work here and leave everything")
+    parser.add_argument("options", nargs="*", help="after --, options for eliq run")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.keep or Path(temporary)
+        made = make_hostile_files(folder / "hostile", options.count, seed=options.seed)
+        more = list(options.options)
+        if options.tiny:
+            more += ["--checkpoint", os.fspath(tiny_critic(folder / "critic"))]
+        returncode, facts, said = run(folder / "hostile", folder / "out", *more)
+        report: dict[str, Any] = {"files": len(made.names), "exit_code": returncode, **facts}
+        failures = [] if returncode == 3 else [f"exit code {returncode}: {said[-500:]}"]
+        if "Traceback" in said:
+            failures.append(f"a traceback: {said[-1000:]}")
+        if (folder / "out" / "parts").is_dir():
+            found, wrong = judge(made.names, folder / "out", limit_s=6.0)
+            report, failures = report | found, failures + wrong
+        report["failures"] = failures
+        sys.stdout.write(json.dumps(report, indent=1) + "\n")
+    return 1 if report["failures"] else 0
+
+
+def tiny_critic(folder: Path) -> Path:
+    """A checkpoint of random weights, made if it is not there."""
+    if not folder.exists():
+        from eliq.checkpoint import save_checkpoint
+        from tests.tiny import tiny_checkpoint
+
+        save_checkpoint(folder, tiny_checkpoint())
+    return folder
+
+
+if __name__ == "__main__":
+    sys.exit(main())
