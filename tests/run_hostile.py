@@ -23,8 +23,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tests.hostile_files import make_hostile_files
 from benchmarks.process_tree import MemoryWatch
+from tests.hostile_files import make_hostile_files
 
 ROOT = Path(__file__).resolve().parents[1]
 

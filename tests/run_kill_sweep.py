@@ -32,8 +32,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.hostile_images import picture
 from benchmarks.process_tree import descendants
+from tests.hostile_images import picture
 from tests.run_hostile import ROOT, tiny_critic
 
 _NUM_FAILING = 5
