@@ -133,10 +133,12 @@ def _of_hub(
         return download(hub_id, kind, cache_dir=cache_dir, on_progress=fetch, revision=revision)
     commit = f" --revision {revision}" if revision else ""
     by_hand = f"hf download {hub_id}{commit} --cache-dir {cache_dir}"
+    is_bare = kind == CRITIC and hub_id.lower().startswith("qwen/")
+    hint = "; a bare Qwen-VL takes mode 'zero-shot'" if is_bare else ""
     raise ValueError(
         f"expected the {kind} {hub_id} in {_places(roots)} or in the Hugging Face cache, found "
         f"none: switch 'download' on and queue again, or fetch {address(hub_id, revision)} with "
-        f"`{by_hand}`"
+        f"`{by_hand}`{hint}"
     )
 
 

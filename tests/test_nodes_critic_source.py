@@ -67,6 +67,10 @@ def test_a_name_is_no_path(roots, name):
         ({"critic": "mine", "mode": "other"}, "mode: expected one of trained, zero-shot"),
         ({"critic": "mine", "mode": "trained", "hub_id": "no id"}, "hub_id: expected owner/name"),
         (
+            {"critic": "mine", "mode": "trained", "hub_id": "Qwen/Qwen3-VL-4B-Instruct"},
+            "found none: .*; a bare Qwen-VL takes mode 'zero-shot'$",
+        ),
+        (
             {"critic": "mine", "mode": "trained", "hub_id": "owner/other"},
             "switch 'download' on .*https://huggingface.co/owner/other .*hf download owner/other ",
         ),
