@@ -3,7 +3,7 @@
 Each actor holds a critic with its decoding processes, is given one unit at a time and writes the
 part files itself, so that the nodes must share the file system. Plain actors rather than Ray
 Data: the part file marks what is done, so that nothing of a dataset is needed, and a unit that
-ends every actor that takes it can be named. `docs/bulk.md` has the figures. Needs ``eliq[ray]``.
+ends every actor that takes it can be named (docs/decisions/0009). Needs ``eliq[ray]``.
 """
 
 from __future__ import annotations
