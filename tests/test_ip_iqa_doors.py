@@ -291,3 +291,17 @@ def test_info_is_plain_json(directory):
     assert facts["kind"] == "IP-IQA" and facts["scale"]["alignment"] == {"low": -4.0, "high": 4.0}
     assert read_stored_config(directory).model == tiny_config()
     assert "0.2M parameters" in repr(IPIQA.from_pretrained(directory))
+
+
+def test_training_keeps_what_the_door_opens(tmp_path):
+    from training.ip_iqa.keeping import keep
+
+    model = tiny_model().train()
+    encoder = scorer_of(tiny_model()).encoder
+    facts = {"set": "agiqa_3k", "split": 3}
+    keep(model, encoder, tmp_path / "split-03", scale=(1.0, 5.0), training=facts)
+    assert model.training  # the loop goes on with it
+    loaded = IPIQA.from_pretrained(tmp_path / "split-03")
+    assert loaded.scale["alignment"] == RatingScale(1.0, 5.0) and loaded.training == facts
+    again = keep(model, encoder, tmp_path / "split-03")  # a resumed run replaces it
+    assert IPIQA.from_pretrained(again).scale["alignment"] == RatingScale(0.0, 5.0)

@@ -163,7 +163,11 @@ def _keeper(
     from .keeping import keep
 
     return lambda number, model: keep(
-        model, encoder, options.out / "models" / f"split-{number:02d}"
+        model,
+        encoder,
+        options.out / "models" / f"split-{number:02d}",
+        scale=options.scale,
+        training={"set": options.set.partition("=")[0], "split": number},
     )
 
 
