@@ -94,6 +94,7 @@ function start() {
       "threshold are counted under its histogram.";
   }
   SCORES.forEach(setUpThreshold);
+  SCORES.forEach((name) => showThreshold(name, true));
   setUpTheme();
   setUpScatter();
   setUpGrid();

@@ -3,8 +3,12 @@
 // considered: the filters let a row through. kept: considered, and both thresholds are reached.
 // A threshold of 0 asks for nothing; a missing score reaches no other threshold.
 
+// Where most images have no prompt, a threshold of alignment would drop them all at first sight.
+const numAligned = score.alignment.reduce((sum, each) => sum + (isNaN(each) ? 0 : 1), 0);
+const numScoredRows = isScored.reduce((sum, each) => sum + each, 0);
+
 const state = {
-  least: { visual_quality: 0.5, alignment: 0.5 },
+  least: { visual_quality: 0.5, alignment: numAligned > numScoredRows / 2 ? 0.5 : 0 },
   words: [], // lower case; "-word" must not occur
   flags: new Map(), // flag -> "only" | "without"
   show: "all",
