@@ -120,7 +120,7 @@ def polyglot(rng: random.Random) -> bytes:
     """A picture in front, a zip archive behind, a page in a comment."""
     tail = io.BytesIO()
     with zipfile.ZipFile(tail, "w") as archive:
-        archive.writestr("index.html", _SCRIPT)
+        archive.writestr(zipfile.ZipInfo("index.html"), _SCRIPT)  # without the time
     gif = save(picture(rng).convert("P"), "GIF", comment=_SCRIPT.encode("utf-8"))
     return gif + tail.getvalue()
 

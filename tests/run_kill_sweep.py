@@ -207,7 +207,7 @@ def _kill(pid: int) -> None:
         return
 
 
-def _all_end(pids: list[int], timeout_s: float = 60.0) -> bool:
+def _all_end(pids: list[int], timeout_s: float = 120.0) -> bool:
     """Whether processes whose parent was killed end by themselves."""
     deadline_s = time.monotonic() + timeout_s
     while time.monotonic() < deadline_s:

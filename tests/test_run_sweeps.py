@@ -1,0 +1,144 @@
+"""The sweeps over ``eliq run`` see what they are for, and its benchmark runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pyarrow", reason="needs eliq[bulk]")
+
+from benchmarks import run as run_benchmark
+from benchmarks.process_tree import MemoryWatch, descendants
+from tests import run_hostile, run_kill_sweep
+
+ROOT = Path(__file__).resolve().parents[1]
+needs_proc = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
+
+
+class FakeBatch:
+    def __init__(self, rows: list[dict]) -> None:
+        self.to_pylist = lambda: rows
+
+
+def row(name: str, error_class: str | None = None, ms: float = 1.0) -> dict:
+    status = "ok" if error_class is None else "failed"
+    return {"id": name, "status": status, "error_class": error_class, "ms": ms}
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([row("a"), row("b", "damaged_image")], None),
+        ([row("a")], "'b' has no row"),
+        ([row("a"), row("b"), row("b")], "'b' has 2 rows"),
+        ([row("a"), row("b", "ValueError")], "a class without a name: ValueError"),
+        ([row("a"), row("b", "decoder_crashed")], "'b' took its decoder down"),
+        ([row("a"), row("b", ms=9000.0)], "'b' took more than 6.0 s"),
+    ],
+)
+def test_what_the_sweep_of_hostile_files_finds(monkeypatch, rows, said):
+    monkeypatch.setattr("eliq.bulk.iterate_rows", lambda out: [FakeBatch(rows)])
+    facts, failures = run_hostile.judge((b"a", b"b"), Path(), limit_s=6.0)
+    assert failures == ([] if said is None else [said])
+    assert facts["rows"] == len(rows)
+
+
+@needs_proc
+def test_the_watch_sees_the_memory_of_children():
+    held = 200 << 20
+    code = f"import time; data = bytearray(b'x') * {held}; time.sleep(60)"
+    outer = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {code!r}])"
+    process = subprocess.Popen([sys.executable, "-c", outer], start_new_session=True)
+    try:
+        with MemoryWatch(process.pid, every_s=0.02) as watch:
+            deadline_s = time.monotonic() + 60
+            while watch.peaks_mib()["peak_other_mib"] < 190 and time.monotonic() < deadline_s:
+                time.sleep(0.02)
+        assert len(descendants(process.pid)) == 2
+        assert 190 < watch.peaks_mib()["peak_other_mib"] <= watch.peaks_mib()["peak_tree_mib"]
+        assert watch.peaks_mib()["peak_main_mib"] < 100
+    finally:
+        os.killpg(process.pid, 9)
+        process.wait()
+
+
+def sweep_of(monkeypatch, tmp_path: Path, script: str) -> run_kill_sweep.Sweep:
+    """The sweep of a small script in place of `eliq run`: its parts are its rows."""
+
+    def fake_rows(out: Path) -> list[dict]:
+        files = sorted((out / "parts").glob("*.parquet"))
+        return [{"id": line} for path in files for line in path.read_text().split()]
+
+    monkeypatch.setattr(run_kill_sweep, "rows", fake_rows)
+    path = tmp_path / "fake.py"
+    path.write_text(script)
+    return run_kill_sweep.Sweep([sys.executable, os.fspath(path)], tmp_path, "local")
+
+
+SCRIPT = """
+import json, os, sys, time
+out = sys.argv[sys.argv.index("--out") + 1]
+os.makedirs(out + "/parts", exist_ok=True)
+for i in range(8):
+    path = f"{out}/parts/{i}.parquet"
+    if FORGETFUL or not os.path.exists(path):
+        time.sleep(0.05)
+        with open(path + ".new", "w") as file:
+            file.write(f"{i} {i}b " + ("0 " if DOUBLING and i else ""))
+        os.replace(path + ".new", path)
+json.dump({"num_images": 16 + 7 * DOUBLING}, open(out + "/summary.json", "w"))
+sys.exit(3)
+"""
+
+
+@needs_proc
+@pytest.mark.parametrize(
+    ("forgetful", "doubling", "said"),
+    [(0, 0, None), (1, 0, "was made twice"), (0, 1, "7 rows are doubled")],
+)
+def test_what_the_sweep_of_kills_finds(monkeypatch, tmp_path, forgetful, doubling, said):
+    script = f"FORGETFUL, DOUBLING = {forgetful}, {doubling}\n" + SCRIPT
+    run = sweep_of(monkeypatch, tmp_path, script)
+    run_kill_sweep.sweep(run, 4, random.Random(0))
+    if said is None:
+        assert run.failures == [] and run.kills == 4 and run.kept > 0
+    else:
+        assert any(said in failure for failure in run.failures), run.failures
+
+
+def test_the_benchmark(tiny_checkpoint_dir, tmp_path, capsys):
+    pytest.importorskip("skimage")
+    pytest.importorskip("sklearn")
+    out = tmp_path / "out.json"
+    arguments = ["--smoke", "--parts", "rate", "--checkpoint", str(tiny_checkpoint_dir)]
+    run_benchmark.main([*arguments, "--json", str(out)])
+    (rate,) = json.loads(out.read_text())["rate"]["rows"]
+    assert rate["share"] > 0 and rate["turns"] == 2 and rate["workers"] == 1
+    assert "gate 90 %" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@needs_proc
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_a_few_kills(engine):
+    """`python -m tests.run_kill_sweep --kills 100` is the whole sweep."""
+    if engine == "ray":
+        pytest.importorskip("ray", reason="needs eliq[ray]")
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "tests.run_kill_sweep", "--kills", "3", "--images", "60",
+            "--part-size", "8", "--engine", engine,
+        ],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
