@@ -100,6 +100,9 @@ def test_training_learns_and_keeps_the_best_epoch_of_the_validation_fold(tmp_pat
     assert result.best_epoch == best + 1
     again = correlations(result.model, predict(result.model, data, held), data.ratings[16:])
     assert again["mean"] == pytest.approx(logged[best]["validation"]["mean"], abs=1e-6)
+    # Started once more it is finished at once, and still the best epoch, not the last.
+    done = fit(tiny_model(), data, rows, held, settings, tmp_path, progress=False)
+    assert same(done.model, result.model) and done.best_epoch == result.best_epoch
 
 
 def test_a_run_directory_of_another_run_and_leaking_rows_are_refused(tmp_path):

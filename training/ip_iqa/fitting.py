@@ -85,7 +85,8 @@ def fit(
         "data": dict(fingerprint or {}),
     }
     state = RunState(run_dir, identity, keep=1)
-    best_state = RunState(run_dir / "best", identity, keep=1)
+    # Two: a kill between the two saves takes the newer one back.
+    best_state = RunState(run_dir / "best", identity, keep=2)
     curves = CurveLog(run_dir)
     per_epoch = len(train_rows) // settings.batch_size
     parts = {"modules": {"model": model}, "optimizers": {"adamw": optimizer}}
@@ -95,7 +96,7 @@ def fit(
         track = {key: resumed[key] for key in track}
     if placement.is_main:
         curves.truncate(track["epoch"] * per_epoch)
-        best_state.forget_after(track["epoch"])
+        best_state.forget_after(track["epoch"] * per_epoch)
     bar = tqdm(
         total=settings.num_epochs * per_epoch,
         initial=track["epoch"] * per_epoch,

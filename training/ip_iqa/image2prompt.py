@@ -262,7 +262,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (EliqError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    print(json.dumps({"collapsed": result.collapsed, "last": result.checks[-1]}))
+    if placement.is_main:
+        print(json.dumps({"collapsed": result.collapsed, "last": result.checks[-1]}))
     return 0
 
 
