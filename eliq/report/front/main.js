@@ -94,7 +94,6 @@ function start() {
       "threshold are counted under its histogram.";
   }
   SCORES.forEach(setUpThreshold);
-  SCORES.forEach((name) => showThreshold(name, true));
   setUpTheme();
   setUpScatter();
   setUpGrid();
