@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -66,15 +67,23 @@ def judge(names: tuple[bytes, ...], out: Path, limit_s: float) -> tuple[dict[str
         f"{row['id']!r} took its decoder down" for row in rows
         if row["error_class"] == "decoder_crashed"
     ]  # fmt: skip
-    slow = [row["id"] for row in rows if row["ms"] > 1000 * limit_s]
+    seconds = {row["id"]: max(row["ms"] / 1000, _given_up_after_s(row)) for row in rows}
+    slow = [name for name, one in seconds.items() if one > limit_s]
     failures += [f"{name!r} took more than {limit_s} s" for name in slow[:5]]
     facts = {
         "rows": len(rows),
         "scored": sum(row["status"] == "ok" for row in rows),
         "error_classes": dict(classes.most_common()),
-        "slowest_ms": round(max(row["ms"] for row in rows)),
+        "slowest_s": round(max(seconds.values()), 1),
     }
     return facts, failures
+
+
+def _given_up_after_s(row: dict[str, Any]) -> float:
+    """The seconds that a row which timed out says it took; more than the limit of 5 s only where
+    the machine had no core for the decoder."""
+    found = re.search(r"more than (\d+) s", row["error"] or "")
+    return float(found[1]) if found and row["error_class"] == "decode_timeout" else 0.0
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -29,7 +29,8 @@ class FakeBatch:
 
 def row(name: str, error_class: str | None = None, ms: float = 1.0) -> dict:
     status = "ok" if error_class is None else "failed"
-    return {"id": name, "status": status, "error_class": error_class, "ms": ms}
+    error = None if error_class is None else "decoding took more than 31 s"
+    return {"id": name, "status": status, "error_class": error_class, "error": error, "ms": ms}
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,7 @@ def row(name: str, error_class: str | None = None, ms: float = 1.0) -> dict:
         ([row("a"), row("b"), row("b")], "'b' has 2 rows"),
         ([row("a"), row("b", "ValueError")], "a class without a name: ValueError"),
         ([row("a"), row("b", "decoder_crashed")], "'b' took its decoder down"),
+        ([row("a"), row("b", "decode_timeout", ms=0.0)], "'b' took more than 6.0 s"),
         ([row("a"), row("b", ms=9000.0)], "'b' took more than 6.0 s"),
     ],
 )
