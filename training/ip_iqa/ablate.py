@@ -29,6 +29,7 @@ import copy
 import json
 import logging
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -104,9 +105,18 @@ _SMOKE = Scale(
 
 
 def ablate(
-    out: Path, scale: Scale, *, stop: StopRequest | None = None, progress: bool = True
+    out: Path,
+    scale: Scale,
+    *,
+    variants: Sequence[str] = tuple(VARIANTS),
+    stop: StopRequest | None = None,
+    progress: bool = True,
 ) -> dict[str, Any] | None:
-    """Everything from pretraining to the report; None where it was stopped."""
+    """Everything from pretraining to the report; None where it was stopped.
+
+    `variants` are names of `VARIANTS`; "full" is always among them.
+    """
+    chosen = [name for name in VARIANTS if name == "full" or name in variants]
     out.mkdir(parents=True, exist_ok=True)
     rated = rated_scenes(scale.scenes)
     start, encoder = _clip(out, scale, progress=progress)
@@ -128,7 +138,8 @@ def ablate(
     rows: list[dict[str, Any]] = []
     full: IPIQAModel | None = None
     for number, split in enumerate(grouped_folds(data.groups, scale.splits)):
-        for name, (changes, has_image2prompt) in VARIANTS.items():
+        for name in chosen:
+            changes, has_image2prompt = VARIANTS[name]
             base = tuned if has_image2prompt else start
             result = fit(
                 variant(base, changes, seed=number),
@@ -215,13 +226,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("runs/ip_iqa_ablation"))
     parser.add_argument("--splits", type=int, default=3)
+    parser.add_argument("--variants", nargs="+", choices=tuple(VARIANTS), default=tuple(VARIANTS))
     parser.add_argument("--smoke", action="store_true")
     options = parser.parse_args(arguments)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
     scale = _SMOKE if options.smoke else Scale(splits=SplitSettings(num_splits=options.splits))
     try:
         with StopRequest() as stop:
-            found = ablate(options.out, scale, stop=stop)
+            found = ablate(options.out, scale, variants=options.variants, stop=stop)
     except (EliqError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
