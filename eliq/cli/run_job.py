@@ -56,7 +56,7 @@ def run_job(job: Job) -> int:
         KeyboardInterrupt, Terminated: after what is done was kept and summed up.
     """
     from ..bulk.out_dir import claim_out_dir, clear_out_dir, holds_run
-    from .run_processes import is_child, rank_of_this_process
+    from .run_processes import end_with_parent, is_child, rank_of_this_process
 
     if job.is_dry:
         return _dry_run(job)
@@ -68,6 +68,7 @@ def run_job(job: Job) -> int:
     with claim_out_dir(config) as folder:
         if job.is_overwriting and config.rank == 0:
             clear_out_dir(folder)
+        end_with_parent()
         sums_up = config.rank == 0 and not is_child()
         try:
             _score(job)

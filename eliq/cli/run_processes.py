@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ..bulk.plan import Plan
 
 __all__ = [
+    "end_with_parent",
     "is_child",
     "plan_of_all_processes",
     "rank_of_this_process",
@@ -63,6 +65,18 @@ def rank_of_this_process(config: RunConfig) -> RunConfig:
 def is_child() -> bool:
     """Whether this is a process of --devices, whose parent plans and sums up."""
     return _CHILD in os.environ
+
+
+def end_with_parent() -> None:
+    """In a process of --devices: end as by SIGTERM when the parent is gone, even by a kill."""
+    if not is_child():
+        return
+
+    def wait() -> None:
+        os.read(0, 1)  # not through sys.stdin, whose lock would be held when Python ends
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def plan_of_all_processes(config: RunConfig) -> Plan:
@@ -127,6 +141,7 @@ def run_on_devices(
                 child.send_signal(signal.SIGTERM)
         for child in children:
             child.wait()
+            child.stdin.close()
     for device, child in zip(devices, children, strict=True):
         if child.returncode:
             raise BulkError(
@@ -145,7 +160,7 @@ def _start(device: str, rank: int, world_size: int) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-c", code, *arguments, "--device", device],
         env=environment,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,  # its end tells the child that this process is gone
         stdout=subprocess.DEVNULL,
     )
 
