@@ -23,7 +23,7 @@ help:  ## this list
 demo: $(VENV)/.installed  ## score and rank the example images, write a contact sheet
 	@$(BIN)/eliq rank examples/images --prompts examples/images/prompts.jsonl --contact-sheet $(SHEET) --format human
 	@echo "Contact sheet: $(CURDIR)/$(SHEET)"
-	@echo "The embedded critic has seen rendered scenes alone; on photographs its scores mean little yet (README, limits)."
+	@echo "The embedded critic sees damage; its alignment knows rendered scenes alone, not photographs (README, limits)."
 
 test: $(VENV)/.installed-dev  ## run the tests (offline, CPU, about two minutes)
 	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)

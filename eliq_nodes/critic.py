@@ -145,7 +145,7 @@ class ManagedCritic:
 
 @lru_cache(maxsize=1)
 def embedded_critic() -> ManagedCritic:
-    """The critic in the package, 16 MB, loaded once: what nodes use when none is linked."""
+    """The critic in the package, 13 MB, loaded once: what nodes use when none is linked."""
     check_transformers()
     return ManagedCritic(Scorer.from_pretrained(device="cpu", probe=False))
 

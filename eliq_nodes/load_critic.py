@@ -47,7 +47,7 @@ class LoadCriticNode(io.ComfyNode):
                     "critic",
                     options=[EMBEDDED, *list_folders()],
                     default=EMBEDDED,
-                    tooltip="'embedded' comes with ELIQ: 16 MB, on any machine. The others are "
+                    tooltip="'embedded' comes with ELIQ: 13 MB, on any machine. The others are "
                     "folders in models/eliq.",
                 ),
                 io.Combo.Input(

@@ -4,7 +4,7 @@
     python examples/score_images.py --smoke    # four images
 
 Expect clean scenes above their degraded copies in quality, and right prompts above wrong ones in
-alignment; on the photographs the embedded critic's scores mean little yet.
+alignment on the scenes; on the photographs the embedded critic's alignment means little.
 """
 
 import argparse
