@@ -50,7 +50,7 @@ class Stage2Config:
     num_heads: int = 8
     ffn_dim: int = 2048
     mask_visual_query: bool = False
-    validate_every: int = 25
+    validate_every: int = 20
     save_every: int = 500
     patience: int = 10
     seed: int = 0
