@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -46,12 +47,16 @@ def main(argv: list[str] | None = None) -> list[Path]:
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(arguments.keep or folder)
         write_images(kept / "photographs", smoke=arguments.smoke)
-        scored = kept / "scored"
-        code = eliq(["run", str(kept / "photographs"), "--out", str(scored), "--quiet"])
-        if code != 0:
-            sys.exit(f"eliq run ended with {code}")
-        with open_browser() as browser:
-            return take_pictures(browser, scored / "report.html", out)
+        out, before = out.absolute(), Path.cwd()
+        os.chdir(kept)  # the pictures show relative paths, as those of a user's run are
+        try:
+            code = eliq(["run", "photographs", "--out", "scored", "--quiet"])
+            if code != 0:
+                sys.exit(f"eliq run ended with {code}")
+            with open_browser() as browser:
+                return take_pictures(browser, Path("scored/report.html"), out)
+        finally:
+            os.chdir(before)
 
 
 def write_images(folder: Path, *, smoke: bool) -> None:
