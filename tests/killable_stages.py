@@ -191,9 +191,10 @@ STAGES = {
     "positives": Stage(_positives, grows=("*.jsonl",)),
     "negatives": Stage(_negatives, grows=("*.jsonl", "*.json")),
     "supervision": Stage(_supervision, grows=("*.jsonl", "*.json")),
-    "stage 1": Stage(_stage1, grows=("metrics.jsonl", "curves.png")),
+    # Steps since the last save are made again, and the best of them with them.
+    "stage 1": Stage(_stage1, grows=("metrics.jsonl", "curves.png", "best/*")),
     "embedding cache": Stage(_cache),
-    "stage 2": Stage(_stage2, grows=("metrics.jsonl", "curves.png")),
+    "stage 2": Stage(_stage2, grows=("metrics.jsonl", "curves.png", "best/*")),
     "calibration and export": Stage(_export, grows=("*",)),
     "evaluation": Stage(_evaluation, grows=("*.md", "*.json", "*.jsonl", "*.png")),
     "weak supervision": Stage(_weak_supervision, grows=("*.json", "critic/*")),
@@ -205,7 +206,15 @@ STAGES = {
     "whole run": Stage(
         _whole_run,
         grows=("*.json", "*.jsonl", "critic/*", "stage1/*", "stage2/*"),
-        # Paths of the run, times of its steps and of the rated pictures.
-        not_compared=("run.json", "config.json", "rated/*", ".rated*", "evaluation/*"),
+        # Paths of the run, times of its steps and of the rated pictures; the random state of the
+        # process, from which no stage draws and which depends on what ran in it before.
+        not_compared=(
+            "run.json",
+            "config.json",
+            "rated/*",
+            ".rated*",
+            "evaluation/*",
+            "stage?/*random.safetensors",
+        ),  # fmt: skip
     ),
 }

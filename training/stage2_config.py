@@ -52,7 +52,7 @@ class Stage2Config:
     mask_visual_query: bool = False
     validate_every: int = 20
     save_every: int = 500
-    patience: int = 10
+    patience: int = 6
     seed: int = 0
 
     def __post_init__(self) -> None:
