@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from eliq.checkpoint import (
     locate_checkpoint,
     save_checkpoint,
 )
+from eliq.checkpoint import place as place_module
 from eliq.checkpoint import save as save_module
 from tests.tiny import image, tiny_backbone, tiny_head
 
@@ -331,3 +335,23 @@ def test_weights_are_as_readable_as_the_config(tiny_checkpoint_dir):
     """safetensors creates its files for the owner alone."""
     config = (tiny_checkpoint_dir / "config.json").stat().st_mode
     assert (tiny_checkpoint_dir / "model.safetensors").stat().st_mode == config
+
+
+def test_the_next_save_removes_what_killed_writers_left_and_nothing_else(tmp_path: Path):
+    ended = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True
+    )
+    host = place_module._host()
+    dead = tmp_path / f".critic.{host}-{int(ended.stdout)}-0123abcd.partial"
+    kept = [
+        tmp_path / f".critic.{host}-{os.getpid()}-0123abcd.partial",  # of a writer that runs
+        tmp_path / f".critic.other{host}-{int(ended.stdout)}-0123abcd.partial",  # another machine's
+        tmp_path / f".critics.{host}-{int(ended.stdout)}-0123abcd.partial",  # of another place
+    ]
+    for folder in (dead, *kept):
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(b"half")
+    place_module.CheckpointPlace.at(tmp_path / "critic", format="eliq-critic").fill(
+        lambda folder: (folder / "config.json").write_text("{}")
+    )
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["critic", *(k.name for k in kept)])

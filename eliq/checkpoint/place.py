@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
+import platform
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterable
@@ -44,8 +47,9 @@ class CheckpointPlace:
         """Let ``write`` put the files into a new directory, then rename that into place.
 
         There is never a mixture of two checkpoints. A kill between the two renames of a
-        replacement leaves the old one whole, as ``.<name>.<random>.old`` beside. Files of an old
-        checkpoint that are not ours (a licence, a figure) are kept.
+        replacement leaves the old one whole, as ``.<name>.<writer>.old`` beside; what a killed
+        writer of this machine left half done is removed by the next. Files of an old checkpoint
+        that are not ours (a licence, a figure) are kept.
 
         Raises:
             CheckpointError: it cannot be written.
@@ -53,7 +57,9 @@ class CheckpointPlace:
         target = self.target
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.parent / f".{target.name}.{secrets.token_hex(4)}.partial"
+            _forget_killed(target)
+            writer = f"{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
+            partial = target.parent / f".{target.name}.{writer}.partial"
             partial.mkdir()
             try:
                 write(partial)
@@ -84,6 +90,24 @@ class CheckpointPlace:
         else:
             partial.rename(target)
         _sync(target.parent)
+
+
+def _host() -> str:
+    return re.sub("[^A-Za-z0-9]", "", platform.node())[:40] or "host"
+
+
+def _forget_killed(target: Path) -> None:
+    """Removes what writers of this place left that were killed: only of this machine, and dead."""
+    if os.name != "posix":  # elsewhere a signal 0 is no question
+        return
+    for left in target.parent.glob(f".{glob.escape(target.name)}.{_host()}-*-*.partial"):
+        found = re.search(r"-([0-9]+)-[0-9a-f]{8}\.partial$", left.name)
+        try:
+            os.kill(int(found[1]), 0)
+        except ProcessLookupError:
+            shutil.rmtree(left, ignore_errors=True)
+        except (OSError, TypeError, OverflowError):
+            continue  # somebody else's that runs, or no name of ours
 
 
 def write_config(directory: Path, config: dict[str, Any], *, weight_files: Iterable[str]) -> None:

@@ -87,7 +87,7 @@ def run_job(job: Job, out_dir: str, config: SupervisionConfig) -> TupleRow | Lad
     common = {
         "seed": job.seed,
         "prompt": job.source.prompt,
-        "positive": write(f"{name}_positive", positive, shared=True),
+        "positive": write(f"{name}_positive", positive),
         "source": job.source.name,
         "size": positive.shape[:2],
         "codec": config.codec,
@@ -199,11 +199,13 @@ def _writer(out_dir: Path, config: SupervisionConfig) -> Callable[[str, np.ndarr
     if not is_png:
         options = {"format": "JPEG", "quality": int(config.codec.removeprefix("jpeg-q"))}
 
-    def write(name: str, image: np.ndarray, *, shared: bool = False) -> str:
+    def write(name: str, image: np.ndarray) -> str:
         # By the first two letters of the id: no folder grows past what tools list quickly.
         relative = f"images/{name[:2]}/{name}{'.png' if is_png else '.jpg'}"
         path = out_dir / relative
-        if shared and path.exists():  # another row of the same source has made it
+        # Another row of the same source has made it, or a run that was killed before it could say
+        # so; the name stands for seed, source and settings, and what has it is whole.
+        if path.exists():
             return relative
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")
