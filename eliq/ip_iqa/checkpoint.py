@@ -265,8 +265,7 @@ def _shell(directory: Path, config: IPIQAConfig) -> IPIQAModel:
 def _table(model: IPIQAModel) -> dict[str, TensorEntry]:
     """The tensors that a checkpoint must hold, no more and no fewer."""
     return {
-        name: TensorEntry(tuple(tensor.shape), ("F32",))
-        for name, tensor in _kept(model).items()
+        name: TensorEntry(tuple(tensor.shape), ("F32",)) for name, tensor in _kept(model).items()
     }
 
 
