@@ -15,9 +15,13 @@ from eliq.errors import TrainingError
 ROOT = Path(__file__).resolve().parents[1]
 FILES = ROOT / "training" / "runs" / "accelerate"
 SCRIPT = """
+import sys
+from pathlib import Path
 from training.placement import Placement
 with Placement() as p:
-    print(p.rank, p.world_size, p.device.type, p.mean({"rank": p.rank})["rank"], flush=True)
+    # A file each: lines that two processes print at once may come out mixed.
+    said = f"{p.rank} {p.world_size} {p.device.type} {p.mean({'rank': p.rank})['rank']}"
+    Path(sys.argv[1], f"rank-{p.rank}").write_text(said)
 """
 
 
@@ -33,7 +37,7 @@ def test_the_file_for_the_cpu_starts_two_processes(tmp_path):
     file = ["--config_file", str(FILES / "cpu_ddp.yaml"), "--main_process_port", port]
     hidden = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(
-        [*launch, *file, str(script)],
+        [*launch, *file, str(script), str(tmp_path)],
         cwd=ROOT,
         env=os.environ | hidden,
         capture_output=True,
@@ -41,7 +45,8 @@ def test_the_file_for_the_cpu_starts_two_processes(tmp_path):
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    assert sorted(done.stdout.split("\n"))[1:] == ["0 2 cpu 0.5", "1 2 cpu 0.5"]
+    said = [file.read_text() for file in sorted(tmp_path.glob("rank-*"))]
+    assert said == ["0 2 cpu 0.5", "1 2 cpu 0.5"]
 
 
 def test_processes_that_do_not_find_one_another_are_refused(monkeypatch):

@@ -109,18 +109,21 @@ def test_the_defaults_are_the_published_model():
 
 @pytest.mark.parametrize("visual", [None, tiny_vit()], ids=["resnet", "vit"])
 def test_a_score_does_not_depend_on_the_batch(visual):
+    """To 1e-3: other sizes of a batch take other convolution kernels, which round differently."""
     model = tiny_model(tiny_config(**({"visual": visual} if visual else {})))
     encode, pixels = encoder_of(model), images(5)
     prompts = ["a fox", "a much longer prompt about a fox", "", "b", "five words are in it"]
     with torch.no_grad():
         together = model(pixels, encode(prompts).ids)
+        others = model(pixels, encode(prompts[1:] + prompts[:1]).ids)
+        assert ((others - together).abs().amax(dim=1) > 1e-2).all()  # the tolerance is small
         for row, prompt in enumerate(prompts):
             alone = model(pixels[row : row + 1], encode([prompt]).ids)
-            assert torch.allclose(alone, together[row : row + 1], atol=1e-5)
+            assert torch.allclose(alone, together[row : row + 1], rtol=0, atol=1e-3)
         pairs = torch.cat(
             [model(pixels[i : i + 2], encode(prompts[i : i + 2]).ids) for i in (0, 2)]
         )
-    assert torch.allclose(pairs, together[:4], atol=1e-5)
+    assert torch.allclose(pairs, together[:4], rtol=0, atol=1e-3)
 
 
 def test_what_follows_the_end_changes_nothing():
