@@ -3,8 +3,10 @@
     python benchmarks/photo_ladder.py --json ladder.json --picture ladder.png
     pip install 'eliq[bench]' && pip install --no-deps basicsr     # with BRISQUE and NIQE
 
-Hardware and time: one CPU core, about 2 minutes with the embedded critic.
-Expect: mean within-photo SRCC of visual_quality >= .75 over the eight families of the default.
+Hardware and time: one CPU core, about 3 minutes with the embedded critic.
+Expect: the table of eliq/embedded/README.md; aims are a mean within-photo SRCC of .95 and a mean
+pooled SRCC of .85 over the thirteen families of the default, four of which (marked *) no shipped
+critic was trained on.
 
 Eight photographs (from the wheels of scikit-image and scikit-learn; nothing was trained or
 selected on them), each as it is and at severities 1-5 of each family, with the strengths of
@@ -47,9 +49,12 @@ from eliq.correlation import bootstrap_interval, srcc
 from eliq.errors import ConfigError
 from eliq.supervision import DISTORTIONS, SEVERITIES, ladder
 
-FAMILIES = ("jpeg", "noise", "blur", "low_contrast", "dark", "pixelate", "motion", "posterize")
+FAMILIES = (
+    "jpeg", "noise", "blur", "motion", "pixelate", "posterize", "low_contrast", "dark",
+    "colour_cast", "salt_pepper", "ringing", "stripes", "misregistration",
+)  # fmt: skip
 ELIQ_ROWS = ("visual_quality", "technical", "aesthetic")
-GATE = 0.75
+AIMS = {"within": 0.95, "pooled": 0.85}
 SEED = 20250101
 
 Curves = dict[str, dict[str, dict[str, list[float]]]]  # measure -> family -> photograph -> [6]
@@ -170,26 +175,45 @@ def report(result: dict, families: list[str], *, missing: list[str]) -> None:
     photographs = list(result["photographs"])
     print(f"{len(photographs)} photographs: {', '.join(photographs)}")
     print(f"checkpoint: {result['checkpoint']}\n")
+    header = [f"{name}*" if _never_trained(name) else name for name in columns]
     for key, title in (("within", "Within-photo SRCC"), ("pooled", "Pooled SRCC")):
         rows = [[name, *(number(rows[c][key]) for c in columns)] for name, rows in summary.items()]
         rows += [[name, *["not installed"], *["-"] * len(families)] for name in missing]
         print(f"{title} of score and negative severity\n")
-        print(markdown_table([key, *columns], rows), end="\n\n")
+        print(markdown_table([key, *header], rows), end="\n\n")
     visual = summary["visual_quality"]
     rows = [
         [photo, *(number(visual[c]["photographs"][photo]) for c in columns)]
         for photo in photographs
     ]
     print("visual_quality, within each photograph\n")
-    print(markdown_table(["photograph", *columns], rows), end="\n\n")
+    print(markdown_table(["photograph", *header], rows), end="\n\n")
     for name, note in result["notes"].items():
         print(f"{name}: {note}")
-    mean, (low, high) = visual["mean"]["within"], visual["mean"]["interval"]
-    verdict = "met" if mean >= GATE else "not met"
-    print(
-        f"\nmean within-photo SRCC of visual_quality: {mean:.3f} "
-        f"[{low:.3f}, {high:.3f}] (gate {GATE}: {verdict})"
-    )
+    groups = {
+        "all families": families,
+        "trained on": [name for name in families if not _never_trained(name)],
+        "never trained on (*)": [name for name in families if _never_trained(name)],
+    }
+    rows = [
+        [f"{key}, {group}", len(members)]
+        + [number(np.mean([rows[f][key] for f in members]), 3) for rows in summary.values()]
+        for key in AIMS
+        for group, members in groups.items()
+        if members
+    ]
+    print()
+    print(markdown_table(["mean SRCC", "families", *summary], rows), end="\n\n")
+    low, high = visual["mean"]["interval"]
+    for key, aim in AIMS.items():
+        mean = visual["mean"][key]
+        interval = f" [{low:.3f}, {high:.3f}]" if key == "within" else ""
+        verdict = "met" if mean >= aim else "not met"
+        print(f"mean {key} SRCC of visual_quality: {mean:.3f}{interval} (aim {aim}: {verdict})")
+
+
+def _never_trained(family: str) -> bool:
+    return family in DISTORTIONS and DISTORTIONS[family].held_out
 
 
 def draw(curves: Curves, families: list[str], path: Path) -> None:

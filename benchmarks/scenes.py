@@ -14,6 +14,7 @@ visual pairs      visual_quality of a scene against the scene damaged, severitie
 shuffled prompt   alignment with its own prompt against that of another scene
 hard swaps        alignment with its own prompt against the prompt with one fact wrong
 prompt swap       how far visual_quality moves when only the prompt changes
+image damaged     how far alignment moves when the image is damaged, beside a hard swap
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def main(argv: list[str] | None = None, *, scorer=None) -> dict:
     scorer = scorer or load_scorer(arguments.checkpoint, device=arguments.device)
     num_scenes = 4 if arguments.smoke else arguments.scenes
     size_px = 64 if arguments.smoke else arguments.size
-    groups, prompt_swap = measure(scorer, num_scenes, size_px)
+    groups, prompt_swap, damage = measure(scorer, num_scenes, size_px)
     result = {
         "benchmark": "scenes",
         "environment": environment(),
@@ -87,6 +88,7 @@ def main(argv: list[str] | None = None, *, scorer=None) -> dict:
             for group, by_name in groups.items()
         },
         "prompt_swap": prompt_swap,
+        "image_damaged": damage,
     }
     report(result)
     write_json(arguments.json, result)
@@ -115,12 +117,16 @@ def rendered(num_scenes: int, size_px: int) -> Iterator[tuple[int, object, dict[
         yield seed, scene, hard_swaps(scene, np.random.default_rng((seed, 1)))
 
 
-def measure(scorer, num_scenes: int, size_px: int) -> tuple[dict[str, dict[str, Pairs]], dict]:
-    """Pairs by group and name, and what a change of prompt does to visual quality."""
+def measure(
+    scorer, num_scenes: int, size_px: int
+) -> tuple[dict[str, dict[str, Pairs]], dict, dict]:
+    """Pairs by group and name; what a change of prompt does to visual quality; what damage does to
+    alignment."""
     groups: dict[str, dict[str, Pairs]] = {
         name: {} for name in ("summary", "hard swaps", "severity", "distortion")
     }
     raw_visual, swapped, original = [], [], []
+    by_damage, by_swap = [], []
     scenes = list(rendered(num_scenes, size_px))
     for index, (seed, scene, swaps) in enumerate(scenes):
         damages = damaged(scene.image, index, seed)
@@ -155,9 +161,13 @@ def measure(scorer, num_scenes: int, size_px: int) -> tuple[dict[str, dict[str, 
         original += [raw[0]] * (len(prompts) - 1)
         swapped += raw[1 : len(prompts)]
         raw_visual += [raw[0], *raw[len(prompts) :]]
+        read = scores.raw["alignment"].tolist()
+        by_swap += [abs(value - read[0]) for value in read[2 : len(prompts)]]
+        by_damage += [abs(value - read[0]) for value in read[len(prompts) :]]
         if (index + 1) % 50 == 0:
             print(f"{index + 1}/{len(scenes)} scenes", file=sys.stderr)
-    return groups, prompt_dependence(original, swapped, raw_visual)
+    damage = {"by_damage": float(np.mean(by_damage)), "by_hard_swap": float(np.mean(by_swap))}
+    return groups, prompt_dependence(original, swapped, raw_visual), damage
 
 
 def damaged(image: np.ndarray, index: int, seed: int) -> list[tuple[np.ndarray, str, int]]:
@@ -211,6 +221,11 @@ def report(result: dict) -> None:
         "visual_quality when only the prompt changes: raw score moves by "
         f"{100 * swap['mean_share']:.1f} % of its spread on average, "
         f"{100 * swap['p95_share']:.1f} % at the 95th percentile ({swap['num_swaps']} swaps)\n"
+    )
+    moved = result["image_damaged"]
+    print(
+        f"raw alignment moves by {moved['by_damage']:.2f} on average when the image is damaged, "
+        f"by {moved['by_hard_swap']:.2f} by a hard swap\n"
     )
     for name, gate in GATES.items():
         found = result["accuracy"]["summary"][name]["accuracy"]

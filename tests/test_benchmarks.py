@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ def test_photo_ladder(tiny_checkpoint_dir, tmp_path, capsys):
     assert -1 <= mean["within"] <= 1 and mean["interval"][0] <= mean["interval"][1]
     assert picture.stat().st_size > 1000
     printed = capsys.readouterr().out
-    for words in ("BRISQUE", "NIQE", "technical", "within", "pooled", "gate 0.75"):
+    for words in ("BRISQUE", "NIQE", "technical", "within", "pooled", "aim 0.95"):
         assert words in printed
 
 
@@ -65,6 +66,45 @@ def test_pooled_asks_for_the_same_score_at_the_same_severity():
     curves = {"m": {"blur": {"a": list(ladder), "b": list(ladder + 100)}}}
     row = photo_ladder.summarise(curves)["m"]["blur"]
     assert row["within"] == pytest.approx(1) and row["pooled"] < 0.6
+
+
+class BrightnessScorer:
+    """Visual quality is the mean of the pixels, alignment the length of the prompt."""
+
+    def score(self, images, prompts):
+        visual = [float(image.mean()) for image in images]
+        raw = {"visual_quality": visual, "alignment": [float(len(p)) for p in prompts]}
+        errors = [None] * len(visual)
+        return SimpleNamespace(visual_quality=visual, raw=raw, errors=errors)
+
+
+def test_trust(tmp_path, capsys):
+    trust = importlib.import_module("benchmarks.trust")
+    out = tmp_path / "out.json"
+    trust.main(["--smoke", "--json", str(out)], scorer=BrightnessScorer())
+    result = json.loads(out.read_text())
+    empty, changes = result["empty"], result["changes"]
+    assert empty["black"]["photographs_above"] == 2 and empty["white"]["photographs_above"] == 0
+    assert changes["mirrored"]["visual_quality"]["mean"] < 1e-4
+    assert 0 < changes["writing in the image"]["visual_quality"]["mean"]
+    assert changes["writing in the image"]["alignment"]["mean"] == 0
+    # Suffixes add characters: 13.5 on average, in units of the deviation of the prompts' lengths.
+    lengths = [len(trust.PROMPTS[name]) for name in ("astronaut", "chelsea")]
+    added = np.mean([len(suffix) for suffix in trust.SUFFIXES[:2]])
+    moved = changes["suffix of the prompt"]["alignment"]
+    assert moved["mean"] == pytest.approx(added / np.std(lengths))
+    assert moved["num"] == 4 and moved["signed_mean"] == pytest.approx(moved["mean"])
+    assert "severity 4 and 5 below 0.5" in capsys.readouterr().out
+
+
+def test_shares_on_the_right_side_of_one_half():
+    trust = importlib.import_module("benchmarks.trust")
+    whole, damaged = np.zeros((4, 3)), np.zeros((4, 1, 5, 3))
+    whole[:3, 0] = 0.9
+    damaged[:, :, 4, 0] = 0.8  # severity 5 is taken for good, 4 is not; 1 to 3 do not count
+    damaged[:, :, :3, 0] = 0.9
+    found = trust.calibration(whole, damaged)
+    assert found["undamaged_above_half"] == 0.75 and found["severe_below_half"] == 0.5
 
 
 def test_packing(tmp_path):
@@ -113,6 +153,7 @@ def test_scenes(tiny_scorer, tmp_path, capsys):
     assert result["accuracy"]["summary"]["visual pairs"]["num_pairs"] == 4 * 7
     assert "object" in result["accuracy"]["hard swaps"]
     assert result["prompt_swap"]["num_swaps"] > 4
+    assert min(result["image_damaged"].values()) > 0
     printed = capsys.readouterr().out
     assert "gate 0.93" in printed and "95 % interval" in printed
 

@@ -63,6 +63,11 @@ def _table() -> dict[str, Distortion]:
         Distortion("block", "technical", "conventional", t.block),
         Distortion("oversharpen", "technical", "conventional", t.oversharpen),
         Distortion("salt_pepper", "technical", "conventional", t.salt_pepper, held_out=True),
+        Distortion("ringing", "technical", "conventional", t.ringing, held_out=True),
+        Distortion("stripes", "technical", "conventional", t.stripes, held_out=True),
+        Distortion(
+            "misregistration", "technical", "conventional", t.misregistration, held_out=True
+        ),
         Distortion("premature_denoise", "technical", "ai_specific", g.premature_denoise),
         Distortion("patch_warp", "technical", "ai_specific", g.patch_warp),
         Distortion("duplicate", "technical", "ai_specific", g.duplicate),

@@ -28,6 +28,7 @@ __all__ = [
     "block",
     "gaussian_blur",
     "jpeg",
+    "misregistration",
     "motion",
     "noise",
     "noise_coarse",
@@ -37,7 +38,9 @@ __all__ = [
     "posterize",
     "rejpeg",
     "resample",
+    "ringing",
     "salt_pepper",
+    "stripes",
 ]
 
 #: Quality; the first three steps are ARNIQA's (Agnolucci et al., WACV 2024), the last two milder.
@@ -58,6 +61,11 @@ POSTERIZE_LEVELS = (22, 14, 9, 6, 4)
 BLOCK_SHARE = (0.015, 0.035, 0.07, 0.13, 0.24)
 OVERSHARPEN_AMOUNT = (0.6, 1.2, 2.2, 4.0, 7.5)
 SALT_PEPPER_SHARE = (0.002, 0.006, 0.016, 0.04, 0.1)
+#: What is kept of the frequencies, as a share of the highest one along an axis.
+RINGING_CUTOFF = (0.6, 0.42, 0.3, 0.2, 0.13)
+MISREGISTRATION_PX = (0.7, 1.4, 2.6, 4.5, 8.0)
+#: Deviation of the offsets of rows, in 8-bit levels.
+STRIPES_SIGMA = (3, 5, 8, 13, 21)
 
 _FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -229,3 +237,60 @@ def salt_pepper(image: np.ndarray, severity: float, rng: np.random.Generator):
     hit = field < share
     out[hit] = np.where(white[hit], 255, 0)[:, None]
     return out, {"share": share}
+
+
+def ringing(image: np.ndarray, severity: float, rng: np.random.Generator):
+    """A sharp low-pass in the Fourier domain: Gibbs' echoes along every edge.
+
+    Held out of training by default.
+    """
+    cutoff = level(severity, RINGING_CUTOFF)
+    height, width = image.shape[:2]
+    # Mirrored to twice its size, so that opposite borders do not ring into each other.
+    mirrored = np.concatenate([image, image[::-1]])
+    mirrored = np.concatenate([mirrored, mirrored[:, ::-1]], axis=1).astype(np.float32)
+    rows = np.abs(np.fft.fftfreq(2 * height)) * 2
+    columns = np.abs(np.fft.rfftfreq(2 * width)) * 2
+    kept = np.hypot(rows[:, None], columns[None]) <= cutoff
+    spectrum = np.fft.rfft2(mirrored, axes=(0, 1)) * kept[..., None]
+    out = np.fft.irfft2(spectrum, s=mirrored.shape[:2], axes=(0, 1))[:height, :width]
+    return to_uint8(out), {"cutoff": cutoff}
+
+
+def misregistration(image: np.ndarray, severity: float, rng: np.random.Generator):
+    """Red and blue planes moved apart along one direction. Held out of training by default."""
+    shift_px, angle = level(severity, MISREGISTRATION_PX), rng.uniform(0, 2 * np.pi)
+    y, x = np.mgrid[: image.shape[0], : image.shape[1]].astype(np.float32)
+    dy, dx = shift_px * np.sin(angle), shift_px * np.cos(angle)
+    out = image.copy()
+    for plane, sign in ((0, 1.0), (2, -1.0)):
+        out[..., plane] = to_uint8(_at(image[..., plane], y + sign * dy, x + sign * dx))
+    return out, {"shift_px": shift_px, "angle_deg": float(np.degrees(angle))}
+
+
+def _at(plane: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Values of a plane [H,W] between its pixels, bilinear, the border repeated."""
+    height, width = plane.shape
+    y, x = np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)
+    top, left = np.floor(y).astype(int), np.floor(x).astype(int)
+    below, right = np.minimum(top + 1, height - 1), np.minimum(left + 1, width - 1)
+    v, u = y - top, x - left
+    plane = plane.astype(np.float32)
+    upper = plane[top, left] * (1 - u) + plane[top, right] * u
+    lower = plane[below, left] * (1 - u) + plane[below, right] * u
+    return upper * (1 - v) + lower * v
+
+
+def stripes(image: np.ndarray, severity: float, rng: np.random.Generator):
+    """Every row lighter or darker by an amount of its own, as from a bad read-out; or every column.
+
+    Held out of training by default.
+    """
+    sigma, upright = level(severity, STRIPES_SIGMA), bool(rng.random() < 0.5)
+    offsets = rng.normal(size=max(image.shape[:2])).astype(np.float32) * sigma
+    height, width = image.shape[:2]
+    field = offsets[None, :width] if upright else offsets[:height, None]
+    return add(image, np.broadcast_to(field, (height, width))[..., None]), {
+        "sigma": sigma,
+        "upright": upright,
+    }
