@@ -10,6 +10,8 @@ import pytest
 import torch
 
 pytest.importorskip("pyarrow")
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from eliq import Scorer
 from eliq.bulk import RunConfig, UnitScorer, claim_out_dir, iterate_thumbnails, plan_run
@@ -256,6 +258,66 @@ def test_too_many_failures_end_the_run_and_what_is_scored_stays(small_batches, f
     assert summary["num_failed"] == 3
     run_inline(small_batches, folder, tmp_path / "whole", part_size=8)
     assert rows_of(tmp_path / "out") == rows_of(tmp_path / "whole")
+
+
+def test_failures_of_parts_before_count_too(small_batches, folder, tmp_path):
+    """They end a run in a part that has none of its own, in words and not in a traceback."""
+    run_inline(small_batches, folder, tmp_path / "out", part_size=8, limit=8)
+    with pytest.raises(BulkError, match=r"stopped: 1 images failed, more than --max-errors 0$"):
+        run_inline(small_batches, folder, tmp_path / "out", part_size=8, max_errors=0)
+
+
+@pytest.mark.parametrize("thumbnails", [True, False])
+def test_stopped_twice_in_one_part_it_ends_with_the_same_bits(
+    small_batches, folder, tmp_path, monkeypatch, thumbnails
+):
+    """What is kept the second time is all of what was kept the first time, and more."""
+    options = {"part_size": 23, "thumbnails": thumbnails}
+    run_inline(small_batches, folder, tmp_path / "whole", **options)
+    kept, out = [], tmp_path / "out"
+    for moment in (8, 13, 19):
+
+        def stop(item, name=f"{moment:05d}.png"):
+            if item.id == name:
+                raise Stop
+
+        with pytest.raises(Stop):
+            run_inline(small_batches, folder, out, before=stop, **options)
+        kept.append(pq.read_table(out / "unfinished/part-000000-0000.parquet").num_rows)
+    assert kept[0] < kept[1] < kept[2] <= 19
+    run_inline(small_batches, folder, out, **options)
+    assert rows_of(out) == rows_of(tmp_path / "whole")
+
+
+def test_failed_rows_of_a_part_under_way_are_retried_too(small_batches, folder, tmp_path):
+    def stop(item):
+        if item.id == "00022.png":
+            raise Stop
+
+    out = tmp_path / "out"
+    with pytest.raises(Stop):
+        run_inline(small_batches, folder, out, before=stop, part_size=23)
+    picture(4).save(folder / "00004.png")
+    summary = run_inline(small_batches, folder, out, part_size=23, retry_failed=True)
+    assert summary["num_failed"] == 0
+    run_inline(small_batches, folder, tmp_path / "whole", part_size=23)
+    assert rows_of(out) == rows_of(tmp_path / "whole")
+
+
+def test_thumbnails_are_those_of_the_rows_or_none(tiny_scorer, tmp_path):
+    """Of a part that was replaced without them, and of one whose replacement a kill stopped."""
+    folder, out = write_folder(tmp_path / "images", 2, prompts=False), tmp_path / "out"
+    run_inline(tiny_scorer, folder, out, part_size=4)
+    assert [len(part) for _, part in iterate_thumbnails(out)] == [2]
+    write_folder(folder, 6, prompts=False)
+    run_inline(tiny_scorer, folder, out, part_size=4, thumbnails=False)
+    assert [part for _, part in iterate_thumbnails(out)] == [[None] * 4, [None] * 2]
+    ids = ["00000.png"]
+    torn = pa.table({"id": ids, "thumbnail": [b"of another row"]})
+    for name, write in (("torn", lambda path: pq.write_table(torn, path)),
+                        ("damaged", lambda path: path.write_bytes(b"PAR1"))):  # fmt: skip
+        write(out / "thumbnails/part-000000-0000.parquet")
+        assert [part for _, part in iterate_thumbnails(out)] == [[None] * 4, [None] * 2], name
 
 
 def test_progress_counts_what_was_there_and_what_is_new(small_batches, folder, tmp_path):

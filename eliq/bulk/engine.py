@@ -173,6 +173,8 @@ class UnitScorer:
             )
         thumbnails: list[bytes | None] | None = [] if self.config.thumbnails else None
         begun = read_beginning(self._folder, subpart)
+        if begun is not None and self.config.retry_failed and set(begun[0]["status"]) != {"ok"}:
+            begun = None  # images that failed move the borders of windows once they are mended
         if begun is None:
             return _Task(subpart, subpart.items, empty_columns(), thumbnails)
         columns, pictures = begun
@@ -188,7 +190,8 @@ class UnitScorer:
     def _score_task(self, task: _Task, decoded: Iterator[Decoded]) -> PartDone:
         is_retry = task.rows is not None
         columns = empty_columns() if is_retry else task.columns
-        thumbnails: list[bytes | None] = [] if is_retry else (task.thumbnails or [])
+        # One a row that is there, kept or not: their number tells which windows are finished.
+        thumbnails = [] if is_retry else (task.thumbnails or [None] * len(columns["id"]))
         try:
             for window in split_windows(decoded, full_px=self._full_px):
                 self._score_window(window, columns)
@@ -244,11 +247,12 @@ class UnitScorer:
         limit = self.config.max_errors
         if limit is None or self._num_failed <= limit:
             return
-        row = max(i for i, status in enumerate(columns["status"]) if status != "ok")
-        raise BulkError(
-            f"stopped: {self._num_failed} images failed, more than --max-errors {limit}; the last "
-            f"one is {columns['id'][row]}: {columns['error'][row]}"
-        )
+        text = f"stopped: {self._num_failed} images failed, more than --max-errors {limit}"
+        # Those of earlier parts count too, so that this part need not have one.
+        rows = [i for i, status in enumerate(columns["status"]) if status != "ok"]
+        if rows:
+            text += f"; the last one is {columns['id'][rows[-1]]}: {columns['error'][rows[-1]]}"
+        raise BulkError(text)
 
 
 def run_local(config: RunConfig, plan: Plan, observer: Observer | None = None) -> None:

@@ -70,10 +70,13 @@ def write_part(
     """
     num_failed = sum(status != "ok" for status in columns["status"])
     done = PartDone(subpart.name, len(columns["id"]), num_failed, subpart.digest, subpart.is_last)
-    if thumbnails is not None:
+    path = folder / THUMBNAILS / f"{done.name}.parquet"
+    if thumbnails is None:
+        path.unlink(missing_ok=True)  # of the part that is replaced: pictures of other rows
+    else:
         table = pa.table([columns["id"], list(thumbnails)], schema=THUMBNAIL_SCHEMA)
         # The pictures are compressed already.
-        _write_table(folder / THUMBNAILS / f"{done.name}.parquet", table, compression="none")
+        _write_table(path, table, compression="none")
     facts = f"{done.num_rows} {done.num_failed} {done.digest} {int(done.is_last)}"
     schema = SCHEMA.with_metadata({_KEY: facts.encode()})
     table = pa.table([columns[name] for name in SCHEMA.names], schema=schema)
@@ -158,14 +161,14 @@ def read_part(folder: Path, name: str) -> Any:
 
 
 def read_thumbnails(folder: Path, name: str) -> list[bytes | None] | None:
-    """The small JPEGs of a part, one a row; None where the run kept none."""
+    """The small JPEGs of a part, one a row; None where there are none, or a damaged file."""
     path = folder / THUMBNAILS / f"{name}.parquet"
     if not path.exists():
         return None
     try:
         return pq.read_table(path, columns=["thumbnail"])["thumbnail"].to_pylist()
-    except (pa.ArrowException, OSError) as error:
-        raise _unreadable(path, error) from error
+    except (pa.ArrowException, OSError):
+        return None  # a page without some pictures is worth more than none
 
 
 def iterate_rows(
@@ -190,15 +193,18 @@ def iterate_thumbnails(
     """(name of the part, one JPEG or None a row), in the order of `iterate_rows`.
 
     Raises:
-        BulkError: a file cannot be read.
+        BulkError: a part cannot be read.
     """
     folder = Path(out_dir)
     for path in part_paths(folder):
+        try:
+            num_rows = pq.read_metadata(path).num_rows
+        except (pa.ArrowException, OSError) as error:
+            raise _unreadable(path, error) from error
         thumbnails = read_thumbnails(folder, path.stem)
-        if thumbnails is None:
-            facts = part_facts(folder, path.stem)
-            thumbnails = [None] * (facts.num_rows if facts else 0)
-        yield path.stem, thumbnails
+        # A kill may fall between a part's new thumbnails and its new rows.
+        is_of_part = thumbnails is not None and len(thumbnails) == num_rows
+        yield path.stem, thumbnails if is_of_part else [None] * num_rows
 
 
 def _unreadable(path: Path, error: Exception) -> BulkError:
