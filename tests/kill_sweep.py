@@ -122,7 +122,7 @@ def sweep(stage: Stage, inputs: Path, folder: Path, *, kills: int, rng: random.R
     if in_a_child(lambda: stage.run(inputs, whole)) != "ended":
         outcome.failures.append("the unbroken run failed")
         return outcome
-    outcome.seconds = time.monotonic() - start
+    lasts_s = outcome.seconds = time.monotonic() - start
     expected = contents(whole, stage)
     again, too_late = True, 0
     out = folder / "killed"
@@ -131,7 +131,7 @@ def sweep(stage: Stage, inputs: Path, folder: Path, *, kills: int, rng: random.R
             shutil.rmtree(out, ignore_errors=True)
         before = identities(out, stage)
         moment = rng.random()
-        end = in_a_child(lambda: stage.run(inputs, out), moment * outcome.seconds)
+        end = in_a_child(lambda: stage.run(inputs, out), moment * lasts_s)
         if end == "failed":
             outcome.failures.append(f"kill {outcome.kills}: it did not go on")
             break
@@ -147,6 +147,8 @@ def sweep(stage: Stage, inputs: Path, folder: Path, *, kills: int, rng: random.R
                 outcome.failures.append(f"kill {outcome.kills}: it did not go on")
                 break
         else:
+            if not again:  # the unbroken run took longer, beside something else
+                lasts_s *= 0.9
             too_late, again = too_late + 1, False
         _survivors(before, out, stage, outcome)
         found = contents(out, stage)

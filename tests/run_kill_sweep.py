@@ -144,6 +144,8 @@ def sweep(run: Sweep, kills: int, rng: random.Random) -> None:
         before = parts(out)
         moment, victim = rng.random(), victims[run.kills % len(victims)]
         if not run.kill_once(out, moment, victim):
+            if not again:  # the unbroken run took longer, beside something else
+                run.seconds *= 0.9
             too_late, again = too_late + 1, False
             run.check_end(out, before)
             continue

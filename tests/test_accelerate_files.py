@@ -42,7 +42,7 @@ def test_the_file_for_the_cpu_starts_two_processes(tmp_path):
         env=os.environ | hidden,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     said = [file.read_text() for file in sorted(tmp_path.glob("rank-*"))]

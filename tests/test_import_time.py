@@ -13,7 +13,7 @@ def modules_after(code: str) -> set[str]:
     """The top-level modules loaded in a fresh interpreter after `code`."""
     program = f"import json, sys\n{code}\nsys.stderr.write(json.dumps(sorted(sys.modules)))"
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stderr
     return {name.split(".")[0] for name in json.loads(done.stderr.splitlines()[-1])}

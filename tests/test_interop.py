@@ -248,7 +248,7 @@ def test_torchmetrics_over_two_processes_is_as_in_one(tmp_path):
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(600)
         assert process.exitcode == 0
     expected = {name: float(value) for name, value in alone.compute().items()}
     for rank in range(2):

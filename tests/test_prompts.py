@@ -89,9 +89,10 @@ def test_a_prompt_that_grows_when_normalised_is_still_capped():
 
 
 def test_a_hostile_run_of_marks_takes_bounded_time():
-    started_s = time.perf_counter()
+    """0.3 s of a core; to order all the marks, as Unicode would have it, takes 800 s."""
+    started_s = time.process_time()  # what others do on this machine does not count
     clean_prompt("a" + "\u0301\u0316" * 500_000)
-    assert time.perf_counter() - started_s < 5.0
+    assert time.process_time() - started_s < 60.0
 
 
 def test_cleaning_is_idempotent_and_its_result_normal():
