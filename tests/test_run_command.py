@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("pyarrow")
 from eliq.cli import main
-from tests.bulk_sets import picture, rows_of, write_folder
+from tests.bulk_sets import picture, picture_bytes, rows_of, write_folder, write_tar
 from tests.run_program import eliq, run_options
 
 
@@ -35,15 +35,22 @@ def test_a_run_gives_one_json_object_and_nothing_else(folder, common, tmp_path):
     assert facts["out"] == str(tmp_path / "out")
     for name in ("scores.parquet", "summary.json", "errors.csv", "metadata.jsonl"):
         assert (tmp_path / "out" / name).is_file()
-    # Once more, in this process: nothing to do, other formats, gates, failures.
-    out = tmp_path / "out"
-    common = list(map(str, common))
-    assert main(["run", str(folder), *common, "-q", "--fail-under", "0.999"]) == 4
+
+
+def test_exit_codes_of_a_finished_run(folder, common, tmp_path):
+    """Through the command itself: 4 a gate missed, 3 some failed, and 0 when they are mended."""
+    words = ["run", folder, *common]
+    done = eliq(*words, "-q", "--fail-under", "visual_quality=0.999")
+    assert (done.returncode, done.stdout, done.stderr) == (4, f"{tmp_path / 'out'}\n", "")
     (folder / "bad.png").write_bytes(b"no image")
-    assert main(["run", str(folder), *common, "-q", "--fail-under", "0.999"]) == 3
-    assert (out / "errors.csv").read_text().splitlines()[1].startswith("bad.png,")
+    done = eliq(*words, "--json", "--fail-under", "0.999")
+    assert done.returncode == 3 and done.stderr == ""
+    facts = json.loads(done.stdout)
+    assert facts["num_failed"] == 1 and facts["num_below_fail_under"] == 6
     picture(1).save(folder / "bad.png")
-    assert main(["run", str(folder), *common, "-q", "--retry-failed"]) == 0
+    done = eliq(*words, "--retry-failed", "--format", "human")
+    assert done.returncode == 0 and done.stderr == ""
+    assert done.stdout.startswith("scored    7 of 7 images in ")
 
 
 def test_formats(folder, common, tmp_path, capsys):
@@ -56,6 +63,11 @@ def test_formats(folder, common, tmp_path, capsys):
     captured = capsys.readouterr()
     assert "scored    6 of 7 images" in captured.out
     assert "failed    1: 1 not_an_image (errors.csv)" in captured.out
+    errors = (tmp_path / "out/errors.csv").read_text().splitlines()
+    assert len(errors) == 2 and errors[1].startswith("bad.png,")
+    assert main([*words, "--dry-run", "--retry-failed", "--format", "human"]) == 0
+    captured = capsys.readouterr()
+    assert "to do     0 of 4 parts, and 1 images again\n" in captured.out
     assert main([*words, "--json", "-q"]) == 2
     assert "choose one output format" in capsys.readouterr().err
 
@@ -108,3 +120,40 @@ def test_another_critic_into_the_same_directory_is_refused(folder, common, capsy
     assert rows_of(tmp_path / "out") == before
     assert main([*words, "--dtype", "bfloat16", "--overwrite", "--yes"]) == 0
     assert {row["dtype"] for row in rows_of(tmp_path / "out")} == {"bfloat16"}
+
+
+def test_overwrite_removes_nothing_before_it_knows_what_to_score(folder, common, tmp_path, capsys):
+    words = [*map(str, common), "-q"]
+    assert main(["run", str(folder), *words]) == 0
+    before = rows_of(tmp_path / "out")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    wrong = words.copy()
+    wrong[wrong.index("--checkpoint") + 1] = str(tmp_path / "no critic")
+    for source, options in ((tmp_path / "imgaes", words), (empty, words), (folder, wrong)):
+        assert main(["run", str(source), *options, "--overwrite", "--yes"]) == 1
+    assert rows_of(tmp_path / "out") == before
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 3 and "no images found" in captured.err
+
+
+def test_overwrite_asks_and_no_is_no(folder, common, tmp_path, capsys, monkeypatch):
+    words = ["run", str(folder), *map(str, common), "-q"]
+    assert main(words) == 0
+    before = rows_of(tmp_path / "out")
+    capsys.readouterr()
+    answers = []
+    monkeypatch.setattr("eliq.cli.run.sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer.confirm", lambda text, **options: answers.append(text))
+    assert main([*words, "--overwrite"]) == 1
+    assert answers == [f"remove the run in {tmp_path / 'out'}?"]
+    assert "stays as it is" in capsys.readouterr().err and rows_of(tmp_path / "out") == before
+
+
+def test_tars_beside_images_are_not_left_out_in_silence(folder, common, capsys):
+    write_tar(folder / "more.tar", {"a.png": picture_bytes(1)})
+    assert main(["run", str(folder), *map(str, common), "--dry-run"]) == 0
+    assert main(["run", str(folder), *map(str, common)]) == 0
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"eliq: 1 tars in {folder} are left out, because images lie")
+    assert captured.err.count("\n") == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from ..errors import BulkError
 from ..images import LoadedImage
 from .config import RunConfig, default_workers
+from .critic import load_critic
 from .decoding import Decoded, DecodePool
 from .fingerprint import RunFingerprint, check_fingerprint
 from .items import Item, SubPart
@@ -89,7 +89,7 @@ class UnitScorer:
         # First of all: their imports take as long as the loading of a model, and run beside it.
         workers = [WorkerProcess() for _ in range(num_workers)]
         try:
-            self.scorer = scorer or _load_scorer(config)
+            self.scorer = scorer or load_critic(config)
             self.fingerprint = RunFingerprint.of(self.scorer)
             check_fingerprint(self._folder, self.fingerprint)
             self._full_px = window_px(self.scorer.max_batch_px)
@@ -293,16 +293,3 @@ def _merged(
         if pictures is not None:
             pictures[row] = thumbnails[new]
     return task.columns, pictures
-
-
-def _load_scorer(config: RunConfig) -> Scorer | IPIQA:
-    # Messages are the run's to write: a load prints neither advice nor bars of other libraries.
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    from ..loading import load_scorer
-    from ..scorer import Scorer
-
-    options = {"device": config.device, "dtype": config.dtype, "max_batch_px": config.batch_px}
-    if config.zero_shot is not None:
-        return Scorer.zero_shot(config.zero_shot, **options)
-    return load_scorer(config.checkpoint, **options)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,24 +35,25 @@ class RunFingerprint:
     Attributes:
         model_id: "embedded", or the directory or hub id.
         revision: commit of a checkpoint from the hub.
-        checkpoint_sha256: of all that the checkpoint holds; None for a critic in memory.
         head_sha256: of the head's weights; None without one.
         dtype: of the backbone.
         min_pixels, max_pixels: bounds of an image's area after resizing.
         batch_px: pixels of a batch.
         template_sha256: of the questions that are asked.
+        checkpoint_sha256: of all that the checkpoint holds. Of a bare model in a directory, or of a
+            critic in memory, of its weights as they are loaded, its tokenizer and calibration.
         lib_version: of eliq.
     """
 
     model_id: str
     revision: str | None
-    checkpoint_sha256: str | None
     head_sha256: str | None
     dtype: str
     min_pixels: int | None
     max_pixels: int | None
     batch_px: int
     template_sha256: str
+    checkpoint_sha256: str | None
     lib_version: str = __version__
 
     @classmethod
@@ -66,13 +68,15 @@ class RunFingerprint:
         return cls(
             model_id=str(facts["source"] or "in memory"),
             revision=directory.name if is_snapshot else None,
-            checkpoint_sha256=scorer.fingerprint,
             head_sha256=_head_sha256(scorer),
             dtype=facts["dtype"],
             min_pixels=patches.get("min_pixels"),
             max_pixels=patches.get("max_pixels"),
             batch_px=scorer.max_batch_px,
             template_sha256=hashlib.sha256(template.encode()).hexdigest(),
+            checkpoint_sha256=(
+                scorer.fingerprint if _is_named_exactly(scorer) else _loaded_sha256(scorer, facts)
+            ),
         )
 
 
@@ -106,15 +110,41 @@ def check_fingerprint(folder: Path, fingerprint: RunFingerprint) -> None:
             )
 
 
+def _is_named_exactly(scorer: Scorer | IPIQA) -> bool:
+    """Whether `Scorer.fingerprint` is of what is in the files: it is of the name alone where a
+    bare model was loaded, which a commit of the hub makes exact and a directory does not."""
+    is_commit = re.search(r"@[0-9a-f]{40}$", scorer.source or "") is not None
+    return scorer.directory is not None or is_commit
+
+
 def _head_sha256(scorer: Scorer | IPIQA) -> str | None:
     head = getattr(scorer, "head", None)
-    if head is None:
-        return None
-    digest = hashlib.sha256()
-    for name, tensor in sorted(head.state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return None if head is None else _weights_digest(head).hexdigest()
+
+
+def _loaded_sha256(scorer: Scorer | IPIQA, facts: dict[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(facts.get("calibration"), sort_keys=True).encode())
+    for name in ("backbone", "head", "model"):
+        module = getattr(scorer, name, None)
+        if module is not None:
+            digest.update(_weights_digest(module).digest())
+    tokenizer = getattr(getattr(scorer, "backbone", None), "tokenizer", None)
+    if tokenizer is not None:
+        digest.update(tokenizer.to_str().encode())
     return digest.hexdigest()
+
+
+def _weights_digest(module: Any) -> Any:
+    """sha256 over names, types and bytes, a tensor at a time."""
+    import torch  # a plan needs none of it
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        # As bytes, because numpy has no bfloat16.
+        data = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
+        digest.update(data.numpy())
+    return digest
 
 
 def _short(value: object) -> str:

@@ -77,10 +77,14 @@ def part_numbers(name: str) -> tuple[int, int] | None:
 
 
 def items_digest(items: Sequence[Item]) -> str:
-    """sha256 of what decides the scores of ``items`` and is known before they are opened."""
+    """sha256 of what decides the scores of ``items`` and is known before they are opened.
+
+    Their paths follow from their ids and the source; how they are written, from where the command
+    was started.
+    """
     digest = hashlib.sha256()
     for item in items:
-        fields = (item.id, item.path, item.prompt, item.prompt_source, item.offset, item.size)
+        fields = (item.id, item.prompt, item.prompt_source, item.has_sidecar)
         digest.update(repr(fields).encode("utf-8", "backslashreplace") + b"\n")
     return digest.hexdigest()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..errors import BulkError, PromptError
 from ..prompt_lists import iterate_prompt_list
+from .fingerprint import RUN_NAME
 from .items import IMAGE_SUFFIXES, Item
 
 __all__ = ["METADATA_NAMES", "list_folder", "list_manifest"]
@@ -20,7 +21,8 @@ _PROMPT_KEYS = ("prompt", "text", "caption")
 def list_folder(
     folder: str, *, skipped: Path | None = None, prompt_of: Callable[[str], str | None] | None
 ) -> Iterator[Item]:
-    """The images below ``folder`` by name, without hidden files; links to folders are not followed.
+    """The images below ``folder`` by name, without hidden files; links to folders are not followed,
+    and results of other runs not looked into.
 
     The prompt comes from ``prompt_of`` (a path to a prompt or None), else from the metadata file
     of a Hugging Face imagefolder; failing both the item tells whether a .txt lies beside it.
@@ -47,6 +49,8 @@ def _below(
     except OSError as error:
         raise BulkError(f"{folder}: cannot be listed: {(error.strerror or '').lower()}") from error
     names = {name for name, is_folder in entries if not is_folder}
+    if folder != root and {"plan.json", RUN_NAME} <= names:
+        return  # the result of another run: its thumbnails are no images of the set
     own = next((name for name in METADATA_NAMES if name in names), None)
     if own is not None:
         metadata = _read_metadata(os.path.join(folder, own))
@@ -74,7 +78,8 @@ def list_manifest(manifest_path: str) -> Iterator[Item]:
     """The rows of a .csv, .jsonl or .parquet with ``path`` and ``prompt``, in order.
 
     ``file_name`` and ``image_path``, ``text`` and ``caption`` are understood in their place;
-    paths are relative to the manifest. A path that comes again gets an id that ends in ``#2``.
+    paths are relative to the manifest. A path that comes again gets an id that ends in ``#2``. Of
+    an image without a prompt the item tells whether a .txt lies beside it.
 
     Raises:
         BulkError: a file or a row that cannot be read; the line is named.
@@ -83,16 +88,21 @@ def list_manifest(manifest_path: str) -> Iterator[Item]:
     seen: set[int] = set()  # hashes: a list of millions of paths would fill the memory
     repeats: dict[str, int] = {}
     for name, prompt in _manifest_rows(manifest_path):
-        count = 1
-        if hash(name) in seen:
-            repeats[name] = count = repeats.get(name, 1) + 1
-        seen.add(hash(name))
+        ident, count = name, repeats.get(name, 1)
+        while hash(ident) in seen:  # a file may be called a.png#2
+            count += 1
+            ident = f"{name}#{count}"
+        if count > 1:
+            repeats[name] = count
+        seen.add(hash(ident))
         has_prompt = bool(prompt and prompt.strip())
+        path = os.path.join(folder, name)
         yield Item(
-            id=name + (f"#{count}" if count > 1 else ""),
-            path=os.path.join(folder, name),
+            id=ident,
+            path=path,
             prompt=prompt if has_prompt else None,
             prompt_source="manifest" if has_prompt else None,
+            has_sidecar=not has_prompt and os.path.isfile(f"{os.path.splitext(path)[0]}.txt"),
         )
 
 

@@ -121,15 +121,17 @@ def all_parts(plan: Plan, unit: int, folder: Path) -> list[PartDone] | None:
     tar = plan.tars[unit]
     while not found or not found[-1].is_last:
         facts = part_facts(folder, part_name(unit, len(found)))
+        if tar.is_gone and facts is None:
+            break  # no more of it can be had
         expected = tar_digest(tar.path, tar.take, len(found), plan.part_size)
-        if facts is None or facts.digest != expected:
+        if facts is None or (facts.digest != expected and not tar.is_gone):
             return None
         found.append(facts)
     return found
 
 
 def remove_strays(plan: Plan) -> None:
-    """Remove parts that the plan no longer has: of tars no longer named, or that were longer."""
+    """Remove parts that the plan no longer has: of tars that were longer once."""
     for path in part_paths(plan.folder):
         unit, index = part_numbers(path.stem)
         is_stray = unit >= plan.num_units

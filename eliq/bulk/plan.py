@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,12 @@ from .arrow import pa, pq
 from .atomic import write_file_atomically
 from .columns import PLAN_SCHEMA
 from .config import RunConfig
+from .fingerprint import RUN_NAME
 from .items import Item, SubPart, items_digest, storable
 from .parts import is_done, remove_strays
-from .sources import TarUnit, find_source
-from .tars import count_images, tar_subparts
+from .sources import find_source
+from .tar_units import TarUnit, limited_tars, merged_tars
+from .tars import tar_subparts
 
 __all__ = ["PLAN_NAME", "Plan", "load_plan", "plan_run"]
 
@@ -44,7 +46,7 @@ class Plan:
         kind: folder, imagefolder, manifest or tars.
         prompt: of every image of tars.
         num_items: None for tars, which are not opened.
-        num_gone: images of the plan that the source no longer has.
+        num_gone: images, or tars, of the plan that the source no longer has.
     """
 
     folder: Path
@@ -65,6 +67,8 @@ class Plan:
         """
         if self.tars:
             tar = self.tars[unit]
+            if tar.is_gone:
+                return
             yield from tar_subparts(
                 tar.path,
                 unit,
@@ -101,7 +105,7 @@ def plan_run(config: RunConfig, *, folder: Path | None = None) -> Plan:
     """
     folder = Path(folder or config.out_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    source = find_source(config)
+    source = find_source(replace(config, source=_named_from_here(config)))
     facts: dict[str, Any] = {
         "source": os.path.abspath(config.source),
         "kind": source.kind,
@@ -109,12 +113,18 @@ def plan_run(config: RunConfig, *, folder: Path | None = None) -> Plan:
         "prompt": config.prompt,
         "prompts": config.prompts_path and os.path.abspath(config.prompts_path),
     }
-    _check_same(folder / PLAN_NAME, facts)
+    old = _check_same(folder / PLAN_NAME, facts)
     num_gone = 0
     tars: tuple[TarUnit, ...] = ()
     if source.tars:
-        tars = tuple(_limited(source.tars, config.limit))
+        tars = merged_tars(
+            [TarUnit(*fields) for fields in old.get("tars", ())],
+            limited_tars(source.tars, config.limit),
+            cwd=old.get("cwd", ""),
+            limit=config.limit,
+        )
         num_units, num_items = len(tars), None
+        num_gone = sum(tar.is_gone for tar in tars)
     else:
         items = source.items()
         if config.limit is not None:
@@ -129,7 +139,8 @@ def plan_run(config: RunConfig, *, folder: Path | None = None) -> Plan:
         "num_units": num_units,
         "num_items": num_items,
         "num_gone": num_gone,
-        "tars": [[tar.path, tar.shard, tar.take] for tar in tars],
+        "tars": [astuple(tar) for tar in tars],
+        "cwd": os.getcwd(),
     }
     write_file_atomically(folder / PLAN_NAME, _json_bytes(stored))
     plan = load_plan(folder)
@@ -165,31 +176,32 @@ def load_plan(folder: str | os.PathLike[str]) -> Plan:
         ) from error
 
 
-def _check_same(path: Path, facts: dict[str, Any]) -> None:
-    if not path.exists():
-        return
+def _named_from_here(config: RunConfig) -> str:
+    """The source by a name that gives rows which stay right: from another directory than that
+    which the run was begun in, and which its rows are relative to, its whole path."""
+    try:
+        cwd = json.loads((Path(config.out_dir) / RUN_NAME).read_bytes())["cwd"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return config.source
+    return config.source if cwd == os.getcwd() else os.path.abspath(config.source)
+
+
+def _check_same(path: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts of the plan that is there; an empty dict where there is none."""
     try:
         old = json.loads(path.read_bytes())
     except (OSError, ValueError):
-        return  # written anew
+        return {}  # written anew
+    if not isinstance(old, dict):
+        return {}
     for name, value in facts.items():
-        if old.get(name) != value:
+        # A folder whose metadata came later is the same folder.
+        if old.get(name) != value and {old.get(name), value} != {"folder", "imagefolder"}:
             raise BulkError(
                 f"{path.parent} holds a run with another {name}: expected {old.get(name)!r}, "
                 f"found {value!r}; choose another --out, or --overwrite"
             )
-
-
-def _limited(tars: list[TarUnit], limit: int | None) -> Iterator[TarUnit]:
-    for tar in tars:
-        if limit is None:
-            yield tar
-            continue
-        if limit <= 0:
-            return
-        count = count_images(tar.path, at_most=limit)
-        yield TarUnit(tar.path, tar.shard, take=count if count == limit else None)
-        limit -= count
+    return old
 
 
 def _write_items(
@@ -222,9 +234,12 @@ def _write_items(
     if in_order and num_items >= len(old_ids):
         os.replace(kept, path)
         return num_items, 0
-    if in_order and num_items == limit:  # a smaller limit than before: what is planned stays
+    if num_items == limit and num_items < len(old_ids):
         kept.unlink()
-        return len(old_ids), 0
+        raise BulkError(
+            f"--limit {limit}: this run has planned {len(old_ids)} images already; choose a larger "
+            "one, or another --out"
+        )
     with _open_items(kept) as file:
         for batch in file.iter_batches():
             for item in _items_of(batch):

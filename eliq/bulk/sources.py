@@ -11,20 +11,12 @@ from ..errors import BulkError
 from .config import RunConfig
 from .items import IMAGE_SUFFIXES, Item
 from .listing import METADATA_NAMES, list_folder, list_manifest
+from .tar_units import TarUnit
 from .tars import find_tars
 
-__all__ = ["MANIFEST_SUFFIXES", "Source", "TarUnit", "find_source"]
+__all__ = ["MANIFEST_SUFFIXES", "Source", "check_source", "find_source"]
 
 MANIFEST_SUFFIXES = (".csv", ".jsonl", ".parquet")
-
-
-@dataclass(frozen=True)
-class TarUnit:
-    """A tar: where it is, its name in the result, and how many of its images are wanted."""
-
-    path: str
-    shard: str
-    take: int | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +68,17 @@ def find_source(config: RunConfig) -> Source:
         "imagefolder" if has_metadata else "folder",
         lambda: _prompted(list_folder(source, skipped=out_dir, prompt_of=prompt_of), config.prompt),
     )
+
+
+def check_source(config: RunConfig) -> None:
+    """Look whether there is something to score, without listing all of it.
+
+    Raises:
+        BulkError: as `find_source`, or there are no images.
+    """
+    source = find_source(config)
+    if not source.tars and next(source.items(), None) is None:
+        raise BulkError(f"{config.source}: no images found in it")
 
 
 def _tars(source: str, config: RunConfig) -> Source:

@@ -59,7 +59,7 @@ def tar_digest(path: str, take: int | None, index: int, part_size: int) -> str:
         state = (status.st_size, status.st_mtime_ns)
     except OSError:
         state = (-1, -1)
-    facts = (os.fspath(path), *state, take, index, part_size)
+    facts = (os.path.abspath(path), *state, take, index, part_size)
     return hashlib.sha256(repr(facts).encode("utf-8", "backslashreplace")).hexdigest()
 
 

@@ -6,16 +6,19 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from ..bulk.config import RunConfig
-from ..errors import EliqError
+from ..errors import BulkError, EliqError
 from .gates import Gate
 from .job import EXIT_FAILED_ITEMS, EXIT_GATE, Terminated
 from .output import message
 from .run_output import ProgressBar, show_dry_run, show_summary
+
+if TYPE_CHECKING:
+    from ..bulk.plan import Plan
 
 __all__ = ["Job", "run_job"]
 
@@ -55,7 +58,9 @@ def run_job(job: Job) -> int:
         EliqError: the run failed; parts that are finished stay.
         KeyboardInterrupt, Terminated: after what is done was kept and summed up.
     """
+    from ..bulk.critic import check_critic
     from ..bulk.out_dir import claim_out_dir, clear_out_dir, holds_run
+    from ..bulk.sources import check_source
     from .run_processes import end_with_parent, is_child, rank_of_this_process
 
     if job.is_dry:
@@ -64,9 +69,13 @@ def run_job(job: Job) -> int:
     job = replace(job, config=rank_of_this_process(job.config))
     config = job.config
     if job.is_overwriting and not job.is_sure and holds_run(config.out_dir):
-        typer.confirm(f"remove the run in {config.out_dir}?", abort=True, err=True)
+        if not typer.confirm(f"remove the run in {config.out_dir}?", err=True):
+            raise BulkError(f"{config.out_dir} stays as it is: nothing was removed, nothing scored")
     with claim_out_dir(config) as folder:
         if job.is_overwriting and config.rank == 0:
+            if holds_run(folder):  # which a word that is mistyped must not cost
+                check_source(config)
+                check_critic(config)
             clear_out_dir(folder)
         end_with_parent()
         sums_up = config.rank == 0 and not is_child()
@@ -86,8 +95,8 @@ def _score(job: Job) -> None:
 
     config = job.config
     plan = plan_of_all_processes(config)
-    if plan.num_gone and not job.is_quiet and config.rank == 0:
-        message(f"{plan.num_gone} images of this run are no longer in the source; their rows stay")
+    if not job.is_quiet and config.rank == 0 and not is_child():
+        _say_what_is_left_out(plan)
     with ProgressBar(plan, config, quiet=job.is_quiet or config.rank != 0 or is_child()) as bar:
         if job.devices:
             run_on_devices(config, plan, job.devices, bar)
@@ -100,6 +109,19 @@ def _score(job: Job) -> None:
 
             run_local(config, plan, observer=bar)
             wait_for_others(config, plan)
+
+
+def _say_what_is_left_out(plan: Plan) -> None:
+    from ..bulk.tars import find_tars
+
+    if plan.num_gone:
+        what = "tars" if plan.tars else "images"
+        message(f"{plan.num_gone} {what} of this run are no longer in the source; their rows stay")
+    if "folder" in plan.kind and (tars := find_tars(plan.source)):
+        message(
+            f"{len(tars)} tars in {plan.source} are left out, because images lie there too; name "
+            f'them to score them: "{os.path.join(plan.source, "*.tar")}"'
+        )
 
 
 def _finish(job: Job, elapsed_s: float) -> int:
@@ -182,6 +204,7 @@ def _dry_run(job: Job) -> int:
         "num_units": plan.num_units,
         **facts,
         "num_pending_units": plan.num_units - facts["num_done_units"],
+        "num_to_retry": facts["num_failed"] if job.config.retry_failed else 0,
         "out": os.fspath(out_dir),
     }
     show_dry_run(shown, job.format)

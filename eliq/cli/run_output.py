@@ -86,7 +86,8 @@ def show_dry_run(facts: Mapping[str, Any], format: str) -> None:
     emit(f"source    {printable(facts['source'])} ({facts['kind']}): {what}\n")
     emit(f"done      {facts['num_done']} images{failed}\n")
     parts = "tars" if is_tars else "parts"
-    emit(f"to do     {facts['num_pending_units']} of {facts['num_units']} {parts}\n")
+    again = f", and {facts['num_to_retry']} images again" if facts["num_to_retry"] else ""
+    emit(f"to do     {facts['num_pending_units']} of {facts['num_units']} {parts}{again}\n")
     emit(f"result    {printable(facts['out'])} (nothing was written)\n")
 
 

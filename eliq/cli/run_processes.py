@@ -134,6 +134,11 @@ def run_on_devices(
             num_done, num_failed = _count(plan)
             num_old = num_done if num_old is None else num_old
             observer(Progress(num_done, num_failed, num_done - num_old))
+            if config.max_errors is not None and num_failed > config.max_errors:  # of all together
+                raise BulkError(
+                    f"stopped: {num_failed} images failed, more than --max-errors "
+                    f"{config.max_errors}"
+                )
             time.sleep(_POLL_S)
     finally:
         for child in children:
@@ -158,7 +163,7 @@ def _start(device: str, rank: int, world_size: int) -> subprocess.Popen:
     environment = os.environ | {"RANK": str(rank), "WORLD_SIZE": str(world_size), _CHILD: "1"}
     code = f"import sys; from {__package__} import main; sys.exit(main())"
     return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments, "--device", device],
+        [sys.executable, "-c", code, arguments[0], "--device", device, *arguments[1:]],
         env=environment,
         stdin=subprocess.PIPE,  # its end tells the child that this process is gone
         stdout=subprocess.DEVNULL,
