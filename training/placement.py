@@ -149,6 +149,11 @@ class Placement:
         means = self._accelerator.reduce(ours, "mean").tolist()
         return dict(zip(values, means, strict=True))
 
+    def release(self) -> None:
+        """Lets go of the modules that were wrapped: accelerate holds each one until it is told."""
+        if self._accelerator is not None:
+            self._accelerator.free_memory()
+
     def wait(self) -> None:
         """Waits until every process is here."""
         if self._accelerator is not None:
