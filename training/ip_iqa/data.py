@@ -6,6 +6,7 @@ Shapes: N images, S = config.image_size_px, K outputs of the model, T tokens.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Sequence
@@ -19,12 +20,15 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from eliq.errors import TrainingError
+from eliq.errors import PromptError, TrainingError
 from eliq.images import load_image
 from eliq.ip_iqa import PromptTokenizer, to_model_pixels
+from eliq.prompts import clean_prompt
 from training.evaluation import RatedSet
+from training.journal import write_atomically
 
 __all__ = [
+    "OPINION",
     "FilePixels",
     "Pixels",
     "RatedData",
@@ -34,7 +38,8 @@ __all__ = [
     "trimmed",
 ]
 
-_OPINION = {"visual_quality": "quality", "alignment": "alignment", "overall": "quality"}
+#: The opinion of raters that an output of the model predicts.
+OPINION = {"visual_quality": "quality", "alignment": "alignment", "overall": "quality"}
 _READERS = min(8, os.cpu_count() or 1)
 
 
@@ -82,11 +87,19 @@ class FilePixels:
         bar.close()
 
     def __getitem__(self, rows: Sequence[int]) -> Tensor:
-        arrays = [np.load(self._kept[int(row)], allow_pickle=False) for row in rows]
-        return torch.from_numpy(np.stack(arrays))
+        return torch.from_numpy(np.stack([self._read(self._kept[int(row)]) for row in rows]))
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def _read(self, kept: Path) -> np.ndarray:
+        try:
+            return np.load(kept, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise TrainingError(
+                f"{kept}: expected the pixels of an image, found none that can be read "
+                f"({type(error).__name__}): remove the folder, it is made again"
+            ) from error
 
     def _name(self, path: Path) -> Path:
         try:
@@ -102,10 +115,9 @@ class FilePixels:
         if image.pixels is None:
             raise TrainingError(f"{path}: {image.error}")
         pixels = to_model_pixels(image.pixels, self.size_px)[0]
-        part = kept.with_suffix(f".{os.getpid()}-{row}.part")
-        with open(part, "wb") as file:
-            np.save(file, pixels.mul(255).round().byte().numpy(), allow_pickle=False)
-        os.replace(part, kept)
+        content = io.BytesIO()
+        np.save(content, pixels.mul(255).round().byte().numpy(), allow_pickle=False)
+        write_atomically(kept, content.getvalue())
 
 
 @dataclass(frozen=True)
@@ -132,6 +144,16 @@ class RatedData:
     def __len__(self) -> int:
         return len(self.prompts)
 
+    def digest(self) -> str:
+        """16 hex digits that differ where a prompt, a group or a rating does; pixels do not count.
+
+        Two runs that share it may share their results.
+        """
+        digest = hashlib.sha256(json.dumps([self.prompts, self.groups]).encode())
+        for tensor in (self.tokens, self.ratings):
+            digest.update(tensor.contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
     def batch(
         self, rows: Sequence[int], *, device: torch.device | str = "cpu"
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -154,17 +176,17 @@ def rated_data(
     Raises:
         TrainingError: rows without a prompt, or an output that nobody rated.
     """
-    if missing := [row.id for row in rated.rows if not row.prompt]:
+    if missing := [row.id for row in rated.rows if not clean_prompt(row.prompt).text]:
         raise TrainingError(
             f"{rated.name}: expected a prompt for every image, found {len(missing)} without, such "
             f"as {missing[0]}: this model reads prompts"
         )
     columns = []
     for output in encoder.config.outputs:
-        values = [getattr(row, _OPINION[output]) for row in rated.rows]
+        values = [getattr(row, OPINION[output]) for row in rated.rows]
         if all(value is None for value in values):
             raise TrainingError(
-                f"{rated.name}: expected ratings of {_OPINION[output]}, found none: choose other "
+                f"{rated.name}: expected ratings of {OPINION[output]}, found none: choose other "
                 "outputs"
             )
         columns.append([float("nan") if value is None else value for value in values])
@@ -192,18 +214,22 @@ def paired_data(
         TrainingError: a line that is not such an object; names it.
     """
     paths, prompts = [], []
-    with open(pairs, encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                row = json.loads(line)
-                path, prompt = Path(row["path"]), row["prompt"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise TrainingError(
-                    f'{pairs}, line {number}: expected {{"path": ..., "prompt": ...}}, '
-                    f"found {line.strip()[:80]!r}"
-                ) from error
-            paths.append(path if path.is_absolute() else pairs.parent / path)
-            prompts.append(prompt)
+    for number, line in enumerate(pairs.read_bytes().splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)  # UnicodeDecodeError is a ValueError
+            path, prompt = Path(row["path"]), row["prompt"]
+            is_pair = bool(clean_prompt(prompt).text)  # the empty text is no target
+        except (ValueError, KeyError, TypeError, PromptError):
+            is_pair = False
+        if not is_pair:
+            raise TrainingError(
+                f'{pairs}, line {number}: expected {{"path": ..., "prompt": ...}} with a prompt, '
+                f"found {line.strip()[:80].decode(errors='replace')!r}"
+            )
+        paths.append(path if path.is_absolute() else pairs.parent / path)
+        prompts.append(prompt)
     if not paths:
         raise TrainingError(f"{pairs}: expected pairs of image and prompt, found none")
     return RatedData(

@@ -8,7 +8,8 @@ takes a subset of DiffusionDB. The loss is 1 - cosine of CLIP's image vector and
 of the prompt, and only the visual tower is trained. There are no negatives: one vector for every
 image would lower this loss too. So `metrics.jsonl` holds a collapse check on held-out pairs before
 the first and after every epoch: the spread of image vectors, and how often an image finds its own
-prompt. A check that fails is a warning, and is said in the result.
+prompt. A check that fails is a warning, and is said in the result. No prompt of a held-out pair is
+trained on.
 
 Writes the trained visual tower as checkpoints of `training.run_state`; `train.py --image2prompt`
 takes it. Stopped or killed, the same command goes on.
@@ -22,6 +23,7 @@ import argparse
 import json
 import logging
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,13 +87,12 @@ def image2prompt(
     """
     placement = placement or Placement()
     run_dir = Path(run_dir)
-    order = np.random.default_rng((settings.seed, 0)).permutation(len(data))
-    checked = np.sort(order[: min(settings.num_checked, len(data) // 5)])
-    trained = order[len(checked) :]
+    checked, trained = _held_out(data.groups, settings)
     if len(checked) < 2 or len(trained) < settings.batch_size:
         raise TrainingError(
-            f"Image2Prompt: expected {settings.batch_size} pairs or more and a fifth of all to "
-            f"check on, found {len(data)}"
+            f"Image2Prompt: expected {settings.batch_size} pairs or more beside a fifth to check "
+            f"on, no prompt in both, found {len(data)} pairs of {len(set(data.groups))} prompts: "
+            "give more pairs or a smaller batch"
         )
     device = placement.device
     model.to(device)
@@ -167,6 +168,23 @@ def image2prompt(
     return Image2PromptResult(track["checks"], collapsed, stopped)
 
 
+def _held_out(
+    groups: Sequence[str], settings: Image2PromptSettings
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to check on, ``num_checked`` or a fifth, and rows to train on; no prompt in both."""
+    order = np.random.default_rng((settings.seed, 0)).permutation(len(groups))
+    wanted = min(settings.num_checked, len(groups) // 5)
+    sizes = Counter(groups)
+    held: set[str] = set()
+    for row in order:
+        # Of one prompt alone no image could find its own.
+        if sum(sizes[label] for label in held) >= wanted and len(held) > 1:
+            break
+        held.add(groups[row])
+    is_held = np.asarray([groups[row] in held for row in order], dtype=bool)
+    return np.sort(order[is_held]), order[~is_held]
+
+
 @torch.no_grad()
 def prompt_vectors(
     model: IPIQAModel, data: RatedData, device: torch.device | str, batch_size: int = 256
@@ -200,8 +218,14 @@ def _checked(
     found = collapse_check(images, targets[torch.as_tensor(np.asarray(rows))])
     curves.append(step, validation={k: float(v) for k, v in found.items()})
     text = ", ".join(f"{k} {v:.3f}" for k, v in found.items() if k != "collapsed")
-    if found["collapsed"]:
+    if found["image_spread"] < 0.1 * found["prompt_spread"]:
         log.warning("Image2Prompt, step %d: the image vectors have collapsed (%s)", step, text)
+    elif found["collapsed"]:
+        log.warning(
+            "Image2Prompt, step %d: images find their own prompts no better than by chance (%s)",
+            step,
+            text,
+        )
     else:
         log.info("Image2Prompt, step %d: no collapse (%s)", step, text)
     return {"step": step, **found}
@@ -210,8 +234,10 @@ def _checked(
 def load_visual(model: IPIQAModel, run_dir: str | Path) -> None:
     """Gives `model` the visual tower that an Image2Prompt run left in `run_dir`.
 
+    A tower whose last collapse check failed is taken with a warning.
+
     Raises:
-        TrainingError: there is none, or it is of another model.
+        TrainingError: there is none, the run is not finished, or it is of another model.
     """
     from training.run_state import latest_complete
     from training.tensor_files import read_tensors
@@ -219,6 +245,24 @@ def load_visual(model: IPIQAModel, run_dir: str | Path) -> None:
     found = latest_complete(run_dir)
     if found is None:
         raise TrainingError(f"expected an Image2Prompt run in {run_dir}, found none")
+    try:
+        state = json.loads((found / "state.json").read_text(encoding="utf-8"))
+        epoch, checks = state["extra"]["epoch"], state["extra"]["checks"]
+        of = state["fingerprint"]["settings"]["num_epochs"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(
+            f"expected an Image2Prompt run in {run_dir}, found another run: name the --out of "
+            "training.ip_iqa.image2prompt"
+        ) from error
+    if epoch < of:
+        raise TrainingError(
+            f"expected a finished Image2Prompt run in {run_dir}, found epoch {epoch} of {of}: "
+            "give its command again, it goes on"
+        )
+    if checks and checks[-1]["collapsed"]:
+        log.warning(
+            "%s: its last collapse check failed; this tower may be worse than CLIP's", found
+        )
     try:
         model.visual.load_state_dict(read_tensors(found / "module.visual.safetensors"))
     except RuntimeError as error:
@@ -245,7 +289,7 @@ def main(arguments: list[str] | None = None) -> int:
         with StopRequest() as stop, Placement(options.device) as placement:
             placement.check_shared(options.out)
             if options.smoke:
-                model, data, out = smoke_start(options.out)
+                model, _, data, out = smoke_start(options.out)
                 settings = Image2PromptSettings(num_epochs=1, batch_size=8, num_checked=8)
             else:
                 if options.pairs is None or options.out is None:
@@ -255,15 +299,19 @@ def main(arguments: list[str] | None = None) -> int:
 
                 data, out = paired_data(options.pairs, encoder, options.out / "pixels"), options.out
                 settings = Image2PromptSettings(num_epochs=options.epochs, batch_size=options.batch)
-            result = image2prompt(model, data, settings, out, placement=placement, stop=stop)
+            pairs = {"pairs": data.digest()}
+            result = image2prompt(
+                model, data, settings, out, fingerprint=pairs, placement=placement, stop=stop
+            )
             if result.stopped:
-                log.warning("stopped and saved; the same command goes on from here")
+                log.warning("stopped; the same command goes on from the last whole epoch")
                 return stop.exit_code or 1
     except (EliqError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
     if placement.is_main:
-        print(json.dumps({"collapsed": result.collapsed, "last": result.checks[-1]}))
+        found = {"collapsed": result.collapsed, "last": result.checks[-1]}
+        print(json.dumps({**found, "out": str(out)}))
     return 0
 
 
