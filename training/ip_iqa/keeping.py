@@ -7,9 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from eliq.errors import TrainingError
 from eliq.ip_iqa import IPIQA, IPIQAModel, PromptTokenizer, RatingScale
+from training.evaluation import RatedSet
 
-__all__ = ["keep"]
+from .data import OPINION
+
+__all__ = ["keep", "rating_scale"]
 
 
 def keep(
@@ -38,3 +42,40 @@ def keep(
         training=training,
     )
     return scorer.save_pretrained(directory)
+
+
+#: Lowest and highest rating of the sets whose form is published.
+_SCALES = {
+    "agiqa_1k": (0.0, 5.0),
+    "agiqa_3k": (0.0, 5.0),
+    "aigiqa_20k": (0.0, 5.0),
+    "aigciqa2023": (0.0, 100.0),
+}
+
+
+def rating_scale(
+    given: Sequence[float] | None, name: str, rated: RatedSet, outputs: Sequence[str]
+) -> tuple[float, float]:
+    """The scale of the raters, on which every rating lies: a wrong one would clip all scores.
+
+    Raises:
+        TrainingError: not given for a set without a known one, or ratings lie beyond it.
+    """
+    asked = {OPINION[output] for output in outputs}
+    found = [getattr(row, opinion) for row in rated.rows for opinion in asked]
+    found = [value for value in found if value is not None]
+    if not found:
+        return (0.0, 1.0)  # `rated_data` says what is missing
+    seen = f"ratings from {min(found):g} to {max(found):g}"
+    if given is None and name not in _SCALES:
+        raise TrainingError(
+            f"--scale: expected the lowest and the highest rating that could be given, for models "
+            f"of --set {name}, found none ({seen}): such as --scale 1 5, or --keep none"
+        )
+    low, high = given or _SCALES[name]
+    if not low < high or min(found) < low or max(found) > high:
+        raise TrainingError(
+            f"--scale: expected the lowest and the highest rating that could be given, found "
+            f"{low:g} {high:g} and {seen}"
+        )
+    return low, high

@@ -6,19 +6,22 @@ part of its own, so figures are a little lower than the same training would have
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from eliq.errors import TrainingError
 from eliq.ip_iqa import IPIQAModel
 from training.evaluation import grouped_split
-from training.journal import Journal
+from training.journal import Journal, write_atomically
 from training.placement import Placement
-from training.run_state import StopRequest
+from training.run_state import StopRequest, first_difference
 
 from .data import RatedData
 from .fitting import correlations, fit, predict
@@ -89,12 +92,19 @@ def run_splits(
     """Trains and tests one model a repeat; a repeat that is done is not done again.
 
     `make_model(n)` gives a fresh model for repeat n; `keep_model(n, model)` is called with the
-    trained one. `splits.jsonl` in `run_dir` holds a line a repeat.
+    trained one. `splits.jsonl` in `run_dir` holds a line a repeat, `run.json` what they are of:
+    more repeats may be asked for later, and that alone. What a repeat needs to go on after a kill
+    is removed once it is done.
+
+    Raises:
+        TrainingError: `run_dir` holds repeats of other settings or ratings; see `fit` too.
     """
     placement = placement or Placement()
     run_dir = Path(run_dir)
+    fingerprint = {**(fingerprint or {}), "rated": data.digest()}
+    _check_same_run(run_dir, settings, splits, fingerprint, is_main=placement.is_main)
     with Journal(run_dir / "splits.jsonl") as journal:
-        rows = list(journal.rows)
+        rows = [row for row in journal.rows if row["split"] < splits.num_splits]
         for number, split in enumerate(grouped_folds(data.groups, splits)):
             if any(row["split"] == number for row in rows):
                 continue
@@ -123,7 +133,51 @@ def run_splits(
             }
             if keep_model is not None and placement.is_main:
                 keep_model(number, result.model)
+            placement.wait()  # every process has read the best epoch
             if placement.is_main:
                 journal.append(row)
+                _remove_state(run_dir / f"split-{number:02d}")
             rows.append(row)
+            del result
+            placement.release()
     return SplitsResult(sorted(rows, key=lambda row: row["split"]), False)
+
+
+def _check_same_run(
+    run_dir: Path,
+    settings: RatingSettings,
+    splits: SplitSettings,
+    fingerprint: Mapping[str, Any],
+    *,
+    is_main: bool,
+) -> None:
+    """Refuses to put repeats of two runs into one table; the first run of a folder is noted."""
+    own = {"settings": asdict(settings), "splits": asdict(splits), "data": dict(fingerprint)}
+    del own["splits"]["num_splits"]  # repeat n is the same however many follow it
+    own = json.loads(json.dumps(own))
+    path = run_dir / "run.json"
+    journal = run_dir / "splits.jsonl"
+    if path.is_file():
+        try:
+            was = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise TrainingError(f"{path}: expected JSON, found other text") from error
+    elif journal.is_file() and journal.stat().st_size:
+        was = {}
+    else:
+        was = None
+    differing = None if was is None else first_difference(was, own)
+    if differing is not None:
+        field, before, now = differing
+        raise TrainingError(
+            f"{run_dir} holds repeats of another run: {field} was {before} and is now {now}; "
+            "restore it, or name another --out"
+        )
+    if was is None and is_main:
+        write_atomically(path, (json.dumps(own, indent=1) + "\n").encode())
+
+
+def _remove_state(split_dir: Path) -> None:
+    """Weights and moments of a repeat that is done; its curves stay."""
+    for path in (split_dir / "best", *split_dir.glob("step-*")):
+        shutil.rmtree(path, ignore_errors=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -63,10 +64,13 @@ def scene_data(scenes: RatedScenes, encoder: PromptTokenizer) -> RatedData:
     )
 
 
-def smoke_start(out: Path | None) -> tuple[IPIQAModel, RatedData, Path]:
+def smoke_start(
+    out: Path | None, *, outputs: Sequence[str] = ("visual_quality", "alignment")
+) -> tuple[IPIQAModel, PromptTokenizer, RatedData, Path]:
     """Random tiny towers and 48 rendered scenes; the numbers mean nothing."""
-    config = tiny_config()
+    config = tiny_config(outputs=tuple(outputs))
     scenes = rated_scenes(SceneSettings(size_px=config.image_size_px, num_prompts=12, per_prompt=4))
     torch.manual_seed(0)
-    data = scene_data(scenes, PromptTokenizer(tiny_tokenizer(), config))
-    return tiny_model(config), data, out or Path(tempfile.mkdtemp(prefix="ip-iqa-smoke-"))
+    encoder = PromptTokenizer(tiny_tokenizer(), config)
+    out = out or Path(tempfile.mkdtemp(prefix="ip-iqa-smoke-"))
+    return tiny_model(config), encoder, scene_data(scenes, encoder), out

@@ -8,8 +8,8 @@
 Ten repeats of 80/20 by prompt, of whose 80 a tenth of all rows chooses the epoch. --image2prompt
 takes the visual tower that `training.ip_iqa.image2prompt` left. Stopped or killed, the same
 command goes on. Writes table.md, table.json and the model of every repeat, as a checkpoint of
-`eliq.ip_iqa.IPIQA`, into --out/models; --scale: the ratings that could be given. Prints one JSON
-object.
+`eliq.ip_iqa.IPIQA`, into --out/models; --scale: the ratings that could be given, known of the
+published sets. Prints one JSON object.
 `table_agiqa_1k.py` and `table_agiqa_3k.py` are this with the settings of the two tables.
 
 Hardware and time: RN50 at 512 px in float32, batch 32, wants a GPU of 24 GB [estimated, not run].
@@ -23,18 +23,20 @@ import copy
 import json
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from eliq.errors import EliqError, TrainingError
 from eliq.ip_iqa import IPIQAModel, PromptTokenizer
-from training.evaluation import READERS
+from training.evaluation import READERS, RatedSet
 from training.placement import Placement
 from training.run_state import StopRequest
 
-from .data import RatedData, rated_data
+from .data import OPINION, RatedData, rated_data
+from .fitting import weights_digest
 from .image2prompt import load_visual
+from .keeping import keep, rating_scale
 from .settings import RatingSettings, SplitSettings, to_json
 from .splits import SplitsResult, run_splits
 from .starting import add_start_options, smoke_start, start_from
@@ -57,23 +59,29 @@ def train(
     placement: Placement | None = None,
     stop: StopRequest | None = None,
     keep_model: Callable[[int, IPIQAModel], None] | None = None,
+    facts: dict[str, Any] | None = None,
     progress: bool = True,
 ) -> SplitsResult:
-    """All repeats from the same starting weights, and the table of them."""
+    """All repeats from the same starting weights, and the table of them.
+
+    `facts` are written into table.json beside ours; `fingerprint` too, and a run of another one is
+    refused.
+    """
+    start = {"config": model.config.to_json(), "weights": weights_digest(model)}
     result = run_splits(
         lambda _: copy.deepcopy(model),
         data,
         settings,
         splits,
         out,
-        fingerprint=fingerprint,
+        fingerprint={**start, **(fingerprint or {})},
         placement=placement,
         stop=stop,
         progress=progress,
         keep_model=keep_model,
     )
     if not result.stopped and (placement is None or placement.is_main):
-        facts = {
+        content = {
             "set": set_name,
             "num_images": len(data),
             "num_prompts": len(set(data.groups)),
@@ -81,8 +89,9 @@ def train(
             "settings": to_json(settings),
             "splits": to_json(splits),
             **(fingerprint or {}),
+            **(facts or {}),
         }
-        write_table(out, result, model.config.outputs, set_name, facts)
+        write_table(out, result, model.config.outputs, set_name, content)
     return result
 
 
@@ -97,27 +106,31 @@ def main(arguments: list[str] | None = None, **defaults: Any) -> int:
         sys.stderr.write(f"error: {error}\n")
         return 2
     if result.stopped:
-        log.warning("stopped and saved; the same command goes on from here")
+        log.warning("stopped; the same command goes on from the last epoch that was saved")
         return stop.exit_code or 1
     if placement.is_main:
-        print(json.dumps({"mean": result.mean(), "deviation": result.deviation()}))
+        found = {"mean": result.mean(), "deviation": result.deviation()}
+        print(json.dumps({**found, "out": str(options.out)}))
     return 0
 
 
 def _run(options: argparse.Namespace, stop: StopRequest, placement: Placement) -> SplitsResult:
     placement.check_shared(options.out)
     if options.smoke:
-        model, data, out = smoke_start(options.out)
+        outputs = tuple(options.outputs or ("visual_quality", "alignment"))
+        model, encoder, data, options.out = smoke_start(options.out, outputs=outputs)
         settings = RatingSettings(num_epochs=1, batch_size=8, learning_rate=1e-3)
+        name = "rendered scenes (smoke)"
         return train(
             model,
             data,
             settings,
             SplitSettings(num_splits=2),
-            out,
-            set_name="rendered scenes (smoke)",
+            options.out,
+            set_name=name,
             placement=placement,
             stop=stop,
+            keep_model=_keeper(options, encoder, name, (0.0, 5.0)),
         )
     if options.set is None or options.out is None:
         raise TrainingError("give --set NAME=PATH, --clip and --out, or --smoke; see --help")
@@ -125,7 +138,9 @@ def _run(options: argparse.Namespace, stop: StopRequest, placement: Placement) -
     if name not in READERS or not path:
         raise TrainingError(f"--set: expected NAME=PATH with a name of {sorted(READERS)}")
     rated = READERS[name](path)
-    outputs = tuple(options.outputs or _outputs(name, rated.opinions()))
+    _say_what_is_left_out(rated)
+    outputs = _outputs(options.outputs, name, rated.opinions())
+    scale = None if options.keep == "none" else rating_scale(options.scale, name, rated, outputs)
     model, encoder = start_from(options, outputs=outputs)
     if options.image2prompt:
         load_visual(model, options.image2prompt)
@@ -143,12 +158,27 @@ def _run(options: argparse.Namespace, stop: StopRequest, placement: Placement) -
         fingerprint={"clip": str(options.clip), "image2prompt": bool(options.image2prompt)},
         placement=placement,
         stop=stop,
-        keep_model=_keeper(options, encoder),
+        keep_model=_keeper(options, encoder, name, scale),
+        facts={"left_out": rated.counts.to_json()},
     )
 
 
-def _outputs(name: str, opinions: list[str]) -> tuple[str, ...]:
+def _say_what_is_left_out(rated: RatedSet) -> None:
+    """One line where rows of the sheet are not trained on."""
+    counts = rated.counts.to_json()
+    named = {"missing files": "num_missing", "conflicting": "num_conflicting"}
+    named |= {"repeated": "num_repeated", "without a rating": "num_unrated"}
+    found = ", ".join(f"{counts[key]} {word}" for word, key in named.items() if counts[key])
+    if found:
+        first = (*rated.counts.missing, *rated.counts.conflicting)[:3]
+        such = f" (such as {', '.join(first)})" if first else ""
+        log.warning("%s: of %d rows left out: %s%s", rated.name, len(rated), found, such)
+
+
+def _outputs(given: Sequence[str] | None, name: str, opinions: list[str]) -> tuple[str, ...]:
     """AGIQA-1K asked one question for everything, and so did AIGIQA-20K."""
+    if given:
+        return tuple(output for output in OPINION if output in given)  # in the model's order
     if name in ("agiqa_1k", "aigiqa_20k"):
         return ("overall",)
     called = {"quality": "visual_quality", "alignment": "alignment"}
@@ -156,34 +186,52 @@ def _outputs(name: str, opinions: list[str]) -> tuple[str, ...]:
 
 
 def _keeper(
-    options: argparse.Namespace, encoder: PromptTokenizer
+    options: argparse.Namespace,
+    encoder: PromptTokenizer,
+    set_name: str,
+    scale: tuple[float, float] | None,
 ) -> Callable[[int, IPIQAModel], None] | None:
-    if options.keep == "none":
+    if options.keep == "none" or scale is None:
         return None
-    from .keeping import keep
-
     return lambda number, model: keep(
         model,
         encoder,
         options.out / "models" / f"split-{number:02d}",
-        scale=options.scale,
-        training={"set": options.set.partition("=")[0], "split": number},
+        scale=scale,
+        training={"set": set_name, "split": number},
     )
 
 
 def _parser(defaults: dict[str, Any]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_start_options(parser)
-    parser.add_argument("--set", metavar="NAME=PATH", help=f"one of {', '.join(READERS)}")
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--outputs", nargs="+", help="visual_quality and alignment, or overall")
+    parser.add_argument("--set", metavar="NAME=PATH", help=f"NAME: one of {', '.join(READERS)}")
+    parser.add_argument("--out", type=Path, help="folder of the run")
+    parser.add_argument(
+        "--outputs",
+        nargs="+",
+        choices=tuple(OPINION),
+        help="visual_quality, alignment or both, or overall; default: what was rated",
+    )
     parser.add_argument("--image2prompt", type=Path, help="the run of training.ip_iqa.image2prompt")
     parser.add_argument("--epochs", type=int, default=RatingSettings.num_epochs)
     parser.add_argument("--batch", type=int, default=RatingSettings.batch_size)
     parser.add_argument("--learning-rate", type=float, default=RatingSettings.learning_rate)
     parser.add_argument("--splits", type=int, default=SplitSettings.num_splits)
-    parser.add_argument("--scale", type=float, nargs=2, default=(0.0, 5.0), metavar=("LOW", "HIGH"))
-    parser.add_argument("--keep", choices=("all", "none"), default="all")
+    parser.add_argument(
+        "--scale",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="the lowest and the highest rating that could be given: a model's scores lie between "
+        "them; default: that of a published set",
+    )
+    parser.add_argument(
+        "--keep",
+        choices=("all", "none"),
+        default="all",
+        help="the models of the repeats, in --out/models; 0.4 GB each with RN50",
+    )
     parser.add_argument("--smoke", action="store_true", help="tiny towers on rendered scenes")
     parser.set_defaults(**defaults)
     return parser
