@@ -103,6 +103,18 @@ def koniq_10k(root: Path) -> Path:
     return root
 
 
+def koniq_10k_page(root: Path) -> Path:
+    """The sheet of the database's page: MOS on 1..5, MOS_zscore on 1..100, no split."""
+    header = "image_name,c1,c2,c3,c4,c5,c_total,MOS,SD,MOS_zscore".split(",")
+    rows = [
+        ["10004473376.jpg", 0, 0, 25, 73, 7, 105, 3.82857142857, 0.527277894494, 77.3836206897],
+        ["10007357496.jpg", 0, 3, 45, 47, 1, 96, 3.47916666667, 0.580003024795, 68.7285714286],
+    ]
+    write_csv(root / "koniq10k_scores_and_distributions.csv", header, rows)
+    touch(*(root / "1024x768" / row[0] for row in rows))
+    return root
+
+
 def spaq(root: Path) -> Path:
     header = ["Image name", "MOS", "Brightness", "Colorfulness", "Contrast", "Noisiness",
               "Sharpness"]  # fmt: skip
@@ -117,6 +129,7 @@ def spaq(root: Path) -> Path:
 
 
 def evalmuse_40k(root: Path) -> Path:
+    """`promt_meaningless`, and elements that are a string of Python, are the published spelling."""
     rows = [
         {
             "prompt_id": "00110",
@@ -124,7 +137,7 @@ def evalmuse_40k(root: Path) -> Path:
             "type": "real",
             "img_path": "SDXL-Turbo/00110.png",
             "total_score": [4, 3, 3],
-            "element_score": {"puffin (animal)": [1, 1, 1], "booth (object)": [1, 0, 1]},
+            "element_score": "{'puffin (animal)': [1, 1, 1], 'booth (object)': [1, 0, 1]}",
             "promt_meaningless": [0, 0, 0],
             "split_confidence": [0, 0, 0],
             "attribute_confidence": [1, 1, 1],
@@ -136,7 +149,11 @@ def evalmuse_40k(root: Path) -> Path:
             "type": "synthetic",
             "img_path": "Dreamina v2.0Pro/00111.png",
             "total_score": [5, 5, 4],
-            "element_score": {"cubes (object)": [1, 1, 1]},
+            "element_score": "{'two (counting)': [1, 1, 0], 'cubes (object)': [1, 1, 1]}",
+            "promt_meaningless": [0, 0, 0],
+            "split_confidence": [0, 0, 0],
+            "attribute_confidence": [1, 1, 1],
+            "fidelity_label": ["", "", ""],
         },
     ]
     root.mkdir(parents=True)

@@ -115,6 +115,15 @@ def test_koniq_takes_the_larger_images_and_the_official_split(tmp_path):
     assert READERS["koniq_10k"](root).rows[0].path.parent.name == "1024x768"
 
 
+def test_koniq_reads_the_sheet_of_the_database_page(tmp_path):
+    root = layouts.koniq_10k_page(tmp_path)
+    rows = READERS["koniq_10k"](root).rows
+    assert [row.quality for row in rows] == [77.3836206897, 68.7285714286], "not MOS, on 1..5"
+    assert [row.split for row in rows] == [None, None]
+    layouts.koniq_10k(root)  # with both, the one that has the split is taken
+    assert [row.split for row in READERS["koniq_10k"](root).rows] == ["train", "test", "val"]
+
+
 def test_spaq_keeps_names_with_leading_zeros(tmp_path):
     rows = READERS["spaq"](layouts.spaq(tmp_path)).rows
     assert [(row.id, row.quality) for row in rows] == [

@@ -16,22 +16,28 @@ _SPLITS = {"training": "train", "validation": "val", "test": "test"}
 
 
 def koniq_10k(root: str | Path) -> RatedSet:
-    """KonIQ-10k (Hosu et al. 2020): 10,073 photographs, MOS 1..100, with an official split.
+    """KonIQ-10k (Hosu et al. 2020): 10,073 photographs, MOS 1..100.
 
-    `koniq10k_distributions_sets.csv` with image_name, c1..c5, c_total, MOS, SD, set (training,
-    validation, test); images in `1024x768/` or, halved, `512x384/`. The larger ones are taken
-    where both are there.
+    Two sheets are published. `koniq10k_distributions_sets.csv` (the authors' code) with image_name,
+    c1..c5, c_total, MOS, SD, set has the official split and is taken where it is there.
+    `koniq10k_scores_and_distributions.csv` (the database's page) has image_name, c1..c5, c_total,
+    MOS, SD, MOS_zscore and no split; its MOS is on 1..5, and MOS_zscore is what the other sheet
+    calls MOS. Images in `1024x768/` or, halved, `512x384/`; the larger ones where both are there.
     """
     root = root_of(root, "koniq_10k")
-    sheet = file_in(
-        root, "koniq10k_distributions_sets.csv", "metadata/koniq10k_distributions_sets.csv"
-    )
-    table = read_csv(sheet, ["image_name", "MOS", "set"])
+    sheet = file_in(root, *_with_metadata("koniq10k_distributions_sets.csv"))
+    page = file_in(root, *_with_metadata("koniq10k_scores_and_distributions.csv"))
+    has_split = sheet.is_file() or not page.is_file()  # with neither, the first is the one missed
+    if has_split:
+        mos, table = "MOS", read_csv(sheet, ["image_name", "MOS", "set"])
+    else:
+        sheet, mos = page, "MOS_zscore"
+        table = read_csv(sheet, ["image_name", mos])
     names = [plain_name(row["image_name"], sheet) for row in table]
     folder = folder_with(root, names, "1024x768", "512x384")
     rows = []
     for name, row in zip(names, table, strict=True):
-        if row["set"] not in _SPLITS:
+        if has_split and row["set"] not in _SPLITS:
             raise EvaluationError(
                 f"{sheet}, {name}: expected the set to be one of {list(_SPLITS)}, "
                 f"found {row['set']!r}"
@@ -40,11 +46,16 @@ def koniq_10k(root: str | Path) -> RatedSet:
             RatedImage(
                 id=name,
                 path=folder / name,
-                quality=score(row["MOS"], f"{sheet}, {name}"),
-                split=_SPLITS[row["set"]],
+                quality=score(row[mos], f"{sheet}, {name}"),
+                split=_SPLITS[row["set"]] if has_split else None,
             )
         )
     return collect("koniq_10k", rows, sheet)
+
+
+def _with_metadata(name: str) -> tuple[str, str]:
+    """Where a sheet of KonIQ-10k lies: beside the images, or as in the authors' code."""
+    return name, f"metadata/{name}"
 
 
 def spaq(root: str | Path) -> RatedSet:
