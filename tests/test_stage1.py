@@ -105,6 +105,21 @@ def test_all_images_of_a_prompt_fall_on_one_side_and_shuffles_stay_there(supervi
         replace(whole, tuples=tuples[:3]).split(0.25)
 
 
+def test_a_picture_under_two_prompts_falls_on_one_side(supervision, tmp_path):
+    """As in examples/images, where a picture stands again with a wrong prompt."""
+    rows = []
+    for i in range(12):  # pictures 0..5, each of them under two prompts that a hash would part
+        path = tmp_path / f"{i}.png"
+        path.write_bytes(b"picture %d" % (i % 6))
+        prompt = f"a fox, number {i}"
+        rows.append(replace(supervision.tuples[0], tuple_id=str(i), positive=str(path),
+                            source=path.name, prompt=prompt))  # fmt: skip
+    for seed in range(4):
+        sides = replace(supervision, tuples=tuple(rows), ladders=()).split(0.34, seed=seed)
+        pictures = [{int(row.tuple_id) % 6 for row in side.tuples} for side in sides]
+        assert len(pictures[0]) == 4 and len(pictures[1]) == 2 and not pictures[0] & pictures[1]
+
+
 def test_only_what_the_construction_guarantees_is_supervised(supervision):
     """Paper 3.3.1: I+ high in all aspects, each negative low in its primary aspect alone."""
     row, ladder = supervision.tuples[0], supervision.ladders[0]

@@ -2,14 +2,17 @@
 
 The set is what `eliq.supervision` writes: tuples of Eq. 1 in `manifest.jsonl` and severity ladders
 in `ladders.jsonl` beside it. The split goes by a hash of the prompt, so that all images of a prompt
-fall on one side, whichever generators and seeds made them. No crop, distortion or ladder of a
-held-out image is ever trained on, and stage 1, stage 2 and the calibration hold out the same.
+fall on one side, whichever generators and seeds made them; prompts of the very same picture are
+one. No crop, distortion or ladder of a held-out image is ever trained on, and stage 1, stage 2 and
+the calibration hold out the same.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -68,26 +71,29 @@ class Supervision:
 
         `held_out_share` is that of the prompts; prompts that differ only in capitals, spaces and
         closing punctuation are one, and so are a prompt and its generated variants
-        (`prompt_group`). A shuffled prompt that came from the other side is drawn anew from its
-        own; where that has no other prompt, it stays.
+        (`prompt_group`) and prompts of one positive, byte for byte. A shuffled prompt that came
+        from the other side is drawn anew from its own; where that has no other prompt, it stays.
 
         Raises:
-            TrainingError: fewer than two prompts, or a share outside 0..1.
+            TrainingError: fewer than two prompts that share no picture, or a share outside 0..1.
         """
         if not 0 < held_out_share < 1:
             raise TrainingError(
                 f"held_out_share: expected a number between 0 and 1, found {held_out_share}"
             )
         groups = {bare_prompt(row.prompt): row.prompt_group for row in self.tuples}
+        joined = _joined_by_pictures(self.tuples)
 
         def hash_of(prompt: str) -> str:
-            return _hash(groups.get(bare_prompt(prompt)) or prompt, seed)
+            group = bare_prompt(groups.get(bare_prompt(prompt)) or prompt)
+            return _hash(joined.get(group, group), seed)
 
         # Only prompts of tuples are counted, so that each side has some.
         hashes = sorted({hash_of(row.prompt) for row in self.tuples})
         if len(hashes) < 2:
             raise TrainingError(
-                f"a held-out split needs images of at least 2 prompts, found {len(hashes)}"
+                "a held-out split needs images of at least 2 prompts that share no picture, found "
+                f"{len(hashes)}"
             )
         number = min(len(hashes) - 1, max(1, round(held_out_share * len(hashes))))
         # The prompt of a ladder that has no tuple falls by the same threshold.
@@ -129,6 +135,37 @@ def read_supervision(path: str | Path) -> Supervision:
         digest.update(file.read_bytes() if file.is_file() else b"")
         digest.update(b"\0")
     return Supervision(tuple(tuples), tuple(ladders), digest.hexdigest())
+
+
+def _joined_by_pictures(rows: Iterable[TupleRow]) -> dict[str, str]:
+    """Bare prompt group -> the one it falls with, where the same positive stands under several.
+
+    A folder may hold a picture twice, once with a wrong prompt. Files of one size are compared by
+    their bytes; a set without such files costs a `stat` a picture.
+    """
+    of_size: dict[int, dict[str, str]] = {}
+    for row in rows:
+        try:
+            size = os.stat(row.positive).st_size
+        except OSError:
+            continue  # said by whoever reads the picture
+        of_size.setdefault(size, {})[row.positive] = bare_prompt(row.prompt_group or row.prompt)
+    leader: dict[str, str] = {}
+
+    def find(group: str) -> str:
+        while leader.get(group, group) != group:
+            group = leader[group]
+        return group
+
+    for groups in of_size.values():
+        if len(set(groups.values())) < 2:
+            continue
+        first: dict[bytes, str] = {}
+        for path, group in sorted(groups.items()):
+            digest = hashlib.sha256(Path(path).read_bytes()).digest()
+            both = sorted((find(group), find(first.setdefault(digest, group))))
+            leader[both[1]] = both[0]
+    return {group: find(group) for group in leader}
 
 
 def _hash(text: str, seed: int) -> str:
