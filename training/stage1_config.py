@@ -9,6 +9,8 @@ from typing import Any
 
 from eliq.errors import ConfigError
 
+from .field_types import check_types
+
 __all__ = ["Stage1Config"]
 
 
@@ -57,6 +59,7 @@ class Stage1Config:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self, "stage1")
         for name in ("tuples_per_forward", "grad_accumulation", "lora_rank", "save_every",
                      "validate_every", "max_validation_rows"):  # fmt: skip
             self._check(name, getattr(self, name) >= 1, "at least 1")
@@ -95,12 +98,9 @@ class Stage1Config:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Stage1Config:
-        """Raises ConfigError on a key that it does not know."""
+        """Raises ConfigError on a key that it does not know, and on a value that it refuses."""
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(data) - known)
         if unknown:
             raise ConfigError(f"stage1: unknown key {unknown[0]!r}; known are {sorted(known)}")
-        try:
-            return cls(**data)
-        except TypeError as error:
-            raise ConfigError(f"stage1: a value of a wrong type ({error})") from error
+        return cls(**data)

@@ -11,6 +11,7 @@ from eliq.errors import ConfigError
 from eliq.head import HeadConfig
 
 from .embedding_cache import PROMPTS
+from .field_types import check_types
 
 __all__ = ["Stage2Config"]
 
@@ -56,7 +57,9 @@ class Stage2Config:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "visual_prompts", tuple(self.visual_prompts))
+        if isinstance(self.visual_prompts, list):
+            object.__setattr__(self, "visual_prompts", tuple(self.visual_prompts))
+        check_types(self, "stage2")
         for name in ("batch_tuples", "validate_every", "save_every", "patience"):
             self._check(name, getattr(self, name) >= 1, "at least 1")
         for name in ("num_steps", "batch_ladders", "ladder_weight", "margin_weight", "weight_decay",
@@ -67,6 +70,7 @@ class Stage2Config:
             self._check(name, math.isfinite(value) and value > 0, "a positive number")
         known = bool(self.visual_prompts) and set(self.visual_prompts) <= set(PROMPTS)
         self._check("visual_prompts", known, f"one or more of {PROMPTS}")
+        self.head(hidden_size=1)  # refuses its sizes now, not after stage 1
 
     def _check(self, name: str, good: bool, expected: str) -> None:
         if not good:
@@ -93,12 +97,9 @@ class Stage2Config:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Stage2Config:
-        """Raises ConfigError on a key that it does not know."""
+        """Raises ConfigError on a key that it does not know, and on a value that it refuses."""
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(data) - known)
         if unknown:
             raise ConfigError(f"stage2: unknown key {unknown[0]!r}; known are {sorted(known)}")
-        try:
-            return cls(**data)
-        except TypeError as error:
-            raise ConfigError(f"stage2: a value of a wrong type ({error})") from error
+        return cls(**data)

@@ -77,7 +77,7 @@ def _run(options: argparse.Namespace, stop: StopRequest, temporary: Path) -> dic
     if features is None:
         return None
     default = SMOKE_SHARE if options.smoke else DEFAULT_SHARES.get(rated.name, 0.2)
-    share = options.share or default
+    share = default if options.share is None else options.share
     studies = {
         opinion: study(
             features, rated, opinion, share=share, num_splits=options.splits, seed=options.seed

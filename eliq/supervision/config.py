@@ -51,8 +51,11 @@ class SupervisionConfig:
 
     def __post_init__(self) -> None:
         for name in ("num_tuples", "num_ladders", "seed"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} must not be negative, found {getattr(self, name)}")
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+                raise ConfigError(f"{name} must be a whole number of 0 or more, found {value!r}")
+        if not isinstance(self.held_out, bool):
+            raise ConfigError(f"held_out must be true or false, found {self.held_out!r}")
         for name in ("ai_specific_share", "hard_swap_share", "generated_share", "variant_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} must lie in 0..1, found {getattr(self, name)}")
@@ -77,6 +80,9 @@ class SupervisionConfig:
             known = ", ".join(cls.__dataclass_fields__)
             raise ConfigError(f"unknown key {sorted(unknown)[0]!r}; known are: {known}")
         values = dict(data)
-        if "severities" in values:
-            values["severities"] = tuple(values["severities"])
-        return cls(**values)
+        try:
+            if "severities" in values:
+                values["severities"] = tuple(values["severities"])
+            return cls(**values)
+        except TypeError as error:
+            raise ConfigError(f"supervision: a value of a wrong type ({error})") from error

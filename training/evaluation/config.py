@@ -8,6 +8,8 @@ from typing import Any
 
 from eliq.errors import ConfigError
 
+from ..field_types import check_types
+
 __all__ = ["EvaluationConfig"]
 
 
@@ -25,7 +27,7 @@ class EvaluationConfig:
         seed: of all that is drawn.
 
     Raises:
-        ConfigError: a value out of range.
+        ConfigError: a value out of range or of another type.
     """
 
     split: str | None = None
@@ -38,6 +40,7 @@ class EvaluationConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self, "evaluation")
         checks = {
             "max_images (None or > 0)": self.max_images is None or self.max_images > 0,
             "num_resamples (> 0)": self.num_resamples > 0,
@@ -45,6 +48,7 @@ class EvaluationConfig:
             "num_splits (>= 0)": self.num_splits >= 0,
             "test_share (0..1)": 0 < self.test_share < 1,
             "shuffle_images (>= 0)": self.shuffle_images >= 0,
+            "seed (>= 0)": self.seed >= 0,
         }
         for name, is_right in checks.items():
             if not is_right:

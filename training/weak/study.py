@@ -78,8 +78,10 @@ def study(
 
     Raises:
         EvaluationError: fewer than 10 images with this opinion.
-        ConfigError: a share outside 0..1, fewer than two prompts, constant opinions.
+        ConfigError: a share outside 0..1, no draw, fewer than two prompts, constant opinions.
     """
+    if num_splits < 1:
+        raise ConfigError(f"splits: expected 1 or more, found {num_splits}")
     column = list(OPINIONS).index(opinion)
     opinions = [getattr(row, opinion) for row in rated.rows]
     has_opinion = np.asarray([value is not None for value in opinions])

@@ -10,6 +10,7 @@ from eliq.errors import ConfigError
 from eliq.supervision import SupervisionConfig
 
 from ..evaluation import READERS, EvaluationConfig
+from ..field_types import check_types
 from ..negatives import NegativesConfig
 from ..positives import PositivesConfig
 from ..stage1_config import Stage1Config
@@ -31,8 +32,11 @@ class BackboneChoice:
     max_pixels: int | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name:
-            raise ConfigError(f"backbone.name: expected a name, found {self.name!r}")
+        check_types(self, "backbone")
+        if not self.name:
+            raise ConfigError("backbone.name: expected a name, found none")
+        if self.max_pixels is not None and self.max_pixels < 1:
+            raise ConfigError(f"backbone.max_pixels: expected 1 or more, found {self.max_pixels}")
         if self.dtype not in _DTYPES:
             raise ConfigError(
                 f"backbone.dtype: expected {' or '.join(_DTYPES)}, found {self.dtype!r}"
@@ -56,8 +60,11 @@ class EvaluationChoice:
     settings: EvaluationConfig = EvaluationConfig()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "pyiqa", tuple(self.pyiqa))
-        if not isinstance(self.sets, Mapping) or not set(self.sets) <= set(READERS):
+        if isinstance(self.pyiqa, list):
+            object.__setattr__(self, "pyiqa", tuple(self.pyiqa))
+        check_types(self, "evaluation")
+        sets = self.sets if isinstance(self.sets, Mapping) else {"": None}
+        if not set(sets) <= set(READERS) or not all(isinstance(p, str) for p in sets.values()):
             raise ConfigError(
                 f"evaluation.sets: expected names of {', '.join(READERS)} with paths, found "
                 f"{self.sets!r}"
@@ -104,6 +111,9 @@ class RunConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
+        if self.num_workers < 0:
+            raise ConfigError(f"num_workers: expected 0 or more, found {self.num_workers}")
         if not 0 < self.held_out_share < 1:
             raise ConfigError(
                 f"held_out_share: expected a share between 0 and 1, found {self.held_out_share}"
@@ -161,7 +171,7 @@ class RunConfig:
         evaluation = _section(data, "evaluation")
         _known(EvaluationChoice, evaluation, "evaluation")
         evaluation["settings"] = EvaluationConfig.from_json(
-            {**seed, **evaluation.get("settings", {})}
+            {**seed, **_section(evaluation, "settings", inside="evaluation.")}
         )
         backbone = _section(data, "backbone")
         _known(BackboneChoice, backbone, "backbone")
@@ -170,15 +180,17 @@ class RunConfig:
             "negatives": negatives,
             "supervision": SupervisionConfig.from_json({**seed, **_section(data, "supervision")}),
             "backbone": BackboneChoice(**backbone),
+            "stage1": _section(data, "stage1"),
+            "stage2": _section(data, "stage2"),
             "evaluation": EvaluationChoice(**evaluation),
         }
         return cls(**{**values, **sections})
 
 
-def _section(data: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _section(data: Mapping[str, Any], name: str, *, inside: str = "") -> dict[str, Any]:
     section = data.get(name, {})
     if not isinstance(section, Mapping):
-        raise ConfigError(f"{name}: expected an object, found {section!r}")
+        raise ConfigError(f"{inside}{name}: expected an object, found {section!r}")
     return dict(section)
 
 
