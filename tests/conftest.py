@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +18,16 @@ import_module("eliq")  # in a clone named eliq, pytest would take the node pack'
 # The tests are offline; a stray look at the hub must fail at once, not try.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+
+@pytest.fixture(autouse=True)
+def _same_draws():
+    """What a test draws without a seed of its own depends on no test before it."""
+    random.seed(0)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 @pytest.fixture(scope="session")
