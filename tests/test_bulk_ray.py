@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import random
 import signal
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 pytest.importorskip("pyarrow", reason="needs eliq[bulk]")
 
 from eliq.bulk import RunConfig, finish_run, iterate_rows, plan_run, run_local
+from eliq.bulk.ray_cluster import actor_resources
 from eliq.bulk.ray_engine import run_ray
 from eliq.errors import BulkError, ConfigError
 from tests.hostile_images import picture
@@ -98,6 +101,31 @@ def test_the_same_rows_as_without_ray(ray, config):
 
 
 @needs_ray
+def test_what_a_busy_cluster_has_no_room_for_is_not_waited_for(ray, config, monkeypatch):
+    options = [{"num_cpus": 1}, {"num_cpus": 64}]
+    monkeypatch.setattr("eliq.bulk.ray_engine.actor_resources", lambda *a, **k: options)
+    monkeypatch.setattr("eliq.bulk.ray_engine._STOP_TIMEOUT_S", 600.0)  # nor at the end
+    run_ray(config, plan_run(config))
+    assert rows(config.out_dir) == unbroken(config)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "expected"),
+    [
+        ([{"CPU": 16}], [{"num_cpus": 16, "scheduling_strategy": "SPREAD"}]),
+        ([{"CPU": 1}], [{"num_cpus": 1, "scheduling_strategy": "SPREAD"}]),
+        ([{"CPU": 4, "GPU": 8}], [{"num_gpus": 1, "num_cpus": 0.5}] * 8),
+        ([{"CPU": 4, "GPU": 1}, {"CPU": 64, "GPU": 2}], [{"num_gpus": 1, "num_cpus": 4}] * 3),
+        ([{"CPU": 8}, {"CPU": 8, "GPU": 1}], [{"num_gpus": 1, "num_cpus": 8}]),
+    ],
+)
+def test_what_each_actor_gets_is_there(nodes, expected):
+    """Each has its GPU, or its node, and never more processors than there are for it."""
+    fake = SimpleNamespace(nodes=lambda: [{"Alive": True, "Resources": node} for node in nodes])
+    assert actor_resources(fake, None, wants_gpu=True) == expected
+
+
+@needs_ray
 @pytest.mark.slow
 def test_a_killed_actor_costs_nothing_but_time(ray, config):
     killed = []
@@ -109,6 +137,33 @@ def test_a_killed_actor_costs_nothing_but_time(ray, config):
 
     run_ray(config, plan_run(config), observer=kill_one, num_actors=2)
     assert killed and rows(config.out_dir) == unbroken(config)
+
+
+@needs_ray
+@pytest.mark.slow
+def test_who_has_no_more_to_do_takes_the_unit_of_a_dead_one(ray, config, monkeypatch, tmp_path):
+    from eliq.bulk import ray_engine
+    from eliq.bulk.ray_actor import UnitActor
+
+    died = tmp_path / "died"
+
+    class DiesOnce(UnitActor):
+        def score(self, unit):
+            if unit == 4 and not died.exists():
+                died.touch()
+                time.sleep(10)  # till the other one is idle
+                os._exit(7)
+            return super().score(unit)
+
+    started = []
+    start = ray_engine._Pool._start
+    monkeypatch.setattr(ray_engine, "UnitActor", DiesOnce)
+    monkeypatch.setattr(
+        ray_engine._Pool, "_start", lambda *given: (started.append(1), start(*given))
+    )
+    run_ray(config, plan_run(config), num_actors=2)
+    assert died.exists() and len(started) == 2
+    assert rows(config.out_dir) == unbroken(config)
 
 
 @needs_ray

@@ -65,6 +65,19 @@ def test_two_processes_give_what_one_gives(folder, common, tmp_path):
 
 
 @pytest.mark.slow
+def test_failures_of_all_processes_count_together(folder, common, tmp_path):
+    """One in each share: neither process alone has too many."""
+    for name in ("00001b.png", "00003b.png"):
+        (folder / name).write_bytes(b"no image")
+    words = [word for word in common if word not in ("--device", "cpu")]
+    words[1] = tmp_path / "two"
+    # Parts of two: the bad ones lie in the second part and in the third.
+    done = eliq("run", folder, *words, "--devices", "cpu,cpu", "--max-errors", 1)
+    assert done.returncode == 1, done.stdout
+    assert "stopped: 2 images failed, more than --max-errors 1" in done.stderr
+
+
+@pytest.mark.slow
 def test_under_a_launcher_each_process_takes_its_share(folder, common, tmp_path):
     assert eliq("run", folder, *common, "-q").returncode == 0
     one = rows_of(tmp_path / "out")

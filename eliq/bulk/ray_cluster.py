@@ -83,9 +83,9 @@ def actor_resources(ray: Any, num_actors: int | None, *, wants_gpu: bool) -> lis
         raise BulkError("the Ray cluster has no node with processors")
     num_gpus = int(sum(node.get("GPU", 0) for node in nodes)) if wants_gpu else 0
     if num_gpus:
-        per_node = max(node.get("GPU", 0) for node in nodes)
-        num_cpus = max(1, min(int(n["CPU"] // max(1, per_node)) for n in nodes if n.get("GPU")))
-        options = {"num_gpus": 1, "num_cpus": num_cpus}
+        # A machine with fewer processors than GPUs has a part of one for each.
+        share = min(node["CPU"] / node["GPU"] for node in nodes if node.get("GPU"))
+        options = {"num_gpus": 1, "num_cpus": int(share) if share >= 1 else share}
         return [dict(options) for _ in range(min(num_actors or num_gpus, num_gpus))]
     count = num_actors or len(nodes)
     share = min(node["CPU"] for node in nodes) / -(-count // len(nodes))

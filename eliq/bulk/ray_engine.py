@@ -8,6 +8,8 @@ ends every actor that takes it can be named (docs/decisions/0009). Needs ``eliq[
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 import time
 from collections import deque
@@ -22,8 +24,10 @@ from .ray_cluster import actor_resources, connected, import_ray
 
 __all__ = ["run_ray"]
 
+_logger = logging.getLogger("eliq")
 _MOST_ATTEMPTS = 3  # an actor may die of a full machine; the third one dies of the unit
 _POLL_S = 1.0
+_SAY_AFTER_S = 120.0
 _STOP_TIMEOUT_S = 15.0  # a batch, and the rows of a part to write
 
 
@@ -82,6 +86,10 @@ class _Pool:
 
     def __exit__(self, *exception: object) -> None:
         """End the actors and their processes; what is under way is kept first."""
+        for task, (actor, unit) in list(self._tasks.items()):
+            if unit is None:  # it has nothing to keep, and may never start
+                self._ray.kill(actor)
+                del self._tasks[task], self._options[actor]
         actors = list(self._options)
         waited = [actor.stop.remote() for actor in actors] + list(self._tasks)
         if not self._tasks:
@@ -92,15 +100,27 @@ class _Pool:
             self._ray.kill(actor)
 
     def run(self, resources: list[dict[str, Any]]) -> None:
-        """Until no unit waits and none is under way; one actor for each of ``resources``."""
+        """Until no unit waits and none is under way; one actor for each of ``resources``.
+
+        What a busy cluster has no room for waits, and is not waited for.
+        """
+        start_s = time.monotonic()
         for options in resources[: len(self._waiting)]:
             self._start(options)
-        while self._tasks:
+        while self._is_unfinished():
             done, _ = self._ray.wait(list(self._tasks), timeout=_POLL_S)
             for task in done:
                 self._finish(task)
-            if time.monotonic() - self._reported_s > _POLL_S or not self._tasks:
+            if time.monotonic() - self._reported_s > _POLL_S or not self._is_unfinished():
                 self._report()
+            if not self._settled and time.monotonic() - start_s > _SAY_AFTER_S:
+                start_s = math.inf
+                _logger.warning(
+                    "no Ray worker is ready yet: each loads the critic, and needs %s", resources[0]
+                )
+
+    def _is_unfinished(self) -> bool:
+        return bool(self._waiting) or any(unit is not None for _, unit in self._tasks.values())
 
     def _start(self, options: dict[str, Any]) -> None:
         """A new actor; it is given units when its critic is loaded."""
@@ -122,13 +142,18 @@ class _Pool:
             raise (error.cause or error) from None
         if isinstance(result, EliqError):
             raise result
+        if unit is None:
+            self._attempts.pop(None, None)  # a long run may lose many workers, but not in a row
         self._settled[actor] = self._last[actor] = result
         if self._waiting:
-            unit = self._waiting.popleft()
-            self._tasks[actor.score.remote(unit)] = (actor, unit)
+            self._give_unit(actor)
+
+    def _give_unit(self, actor: Any) -> None:
+        unit = self._waiting.popleft()
+        self._tasks[actor.score.remote(unit)] = (actor, unit)
 
     def _replace(self, actor: Any, unit: int | None, error: Exception) -> None:
-        """The actor is gone: its unit waits again, and another one takes its place."""
+        """The actor is gone: one that has no more to do takes its unit, else a new one."""
         options = self._options.pop(actor)
         self._last[actor] = self._settled.get(actor, Progress(0, 0, 0))  # the rest is done again
         attempts = self._attempts[unit] = self._attempts.get(unit, 0) + 1
@@ -140,12 +165,20 @@ class _Pool:
             ) from None
         if unit is not None:
             self._waiting.appendleft(unit)
-        self._start(options)
+        busy = {other for other, _ in self._tasks.values()}
+        idle = [other for other in self._options if other not in busy]
+        if unit is not None and idle:  # the machine of the dead one may be gone for good
+            self._give_unit(idle[0])
+        else:
+            self._start(options)
 
     def _report(self) -> None:
         """Tell the observer, and end a run with too many failures."""
         self._reported_s = time.monotonic()
-        asked = {actor.progress.remote(): actor for actor in self._options}
+        starting = {actor for actor, unit in self._tasks.values() if unit is None}
+        asked = {a.progress.remote(): a for a in self._options if a not in starting}
+        if not asked:
+            return
         answered, _ = self._ray.wait(list(asked), num_returns=len(asked), timeout=_POLL_S)
         for answer in answered:
             try:

@@ -134,11 +134,7 @@ def run_on_devices(
             num_done, num_failed = _count(plan)
             num_old = num_done if num_old is None else num_old
             observer(Progress(num_done, num_failed, num_done - num_old))
-            if config.max_errors is not None and num_failed > config.max_errors:  # of all together
-                raise BulkError(
-                    f"stopped: {num_failed} images failed, more than --max-errors "
-                    f"{config.max_errors}"
-                )
+            _check_errors(config, num_failed)
             time.sleep(_POLL_S)
     finally:
         for child in children:
@@ -153,6 +149,15 @@ def run_on_devices(
                 f"the process on {device} ended with status {child.returncode}; what is done is "
                 "kept, the same command goes on"
             )
+    _check_errors(config, _count(plan)[1])
+
+
+def _check_errors(config: RunConfig, num_failed: int) -> None:
+    """Each process counts its own failures; --max-errors is of all together."""
+    if config.max_errors is not None and num_failed > config.max_errors:
+        raise BulkError(
+            f"stopped: {num_failed} images failed, more than --max-errors {config.max_errors}"
+        )
 
 
 def _start(device: str, rank: int, world_size: int) -> subprocess.Popen:
