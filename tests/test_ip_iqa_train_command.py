@@ -87,7 +87,7 @@ def test_own_ratings_become_a_model_with_their_scale(clip_dir, ratings, tmp_path
     assert content["left_out"]["num_missing"] == 2 and len(content["repeats"]) == 2
     scorer = IPIQA.from_pretrained(out / "models" / "split-01")
     assert scorer.scale["alignment"] == RatingScale(1, 9)
-    assert scorer.training == {"set": "csv", "split": 1}
+    assert scorer.training == {"set": "csv", **content["repeats"][1]}
     row = scorer.score(ratings.parent / "3.png", "thing 0")[0]
     assert row["visual_quality"] == pytest.approx(
         min(max((row["raw"]["visual_quality"] - 1) / 8, 0), 1), abs=1e-6

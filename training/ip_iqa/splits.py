@@ -87,14 +87,14 @@ def run_splits(
     placement: Placement | None = None,
     stop: StopRequest | None = None,
     progress: bool = True,
-    keep_model: Callable[[int, IPIQAModel], None] | None = None,
+    keep_model: Callable[[dict[str, Any], IPIQAModel], None] | None = None,
 ) -> SplitsResult:
     """Trains and tests one model a repeat; a repeat that is done is not done again.
 
-    `make_model(n)` gives a fresh model for repeat n; `keep_model(n, model)` is called with the
-    trained one. `splits.jsonl` in `run_dir` holds a line a repeat, `run.json` what they are of:
-    more repeats may be asked for later, and that alone. What a repeat needs to go on after a kill
-    is removed once it is done.
+    `make_model(n)` gives a fresh model for repeat n; `keep_model(row, model)` is called with the
+    trained one and its figures. `splits.jsonl` in `run_dir` holds a line a repeat, `run.json` what
+    they are of: more repeats may be asked for later, and that alone. What a repeat needs to go on
+    after a kill is removed once it is done.
 
     Raises:
         TrainingError: `run_dir` holds repeats of other settings or ratings; see `fit` too.
@@ -132,7 +132,7 @@ def run_splits(
                 "test": correlations(result.model, scores, ratings),
             }
             if keep_model is not None and placement.is_main:
-                keep_model(number, result.model)
+                keep_model(row, result.model)
             placement.wait()  # every process has read the best epoch
             if placement.is_main:
                 journal.append(row)

@@ -58,7 +58,7 @@ def train(
     fingerprint: dict[str, Any] | None = None,
     placement: Placement | None = None,
     stop: StopRequest | None = None,
-    keep_model: Callable[[int, IPIQAModel], None] | None = None,
+    keep_model: Callable[[dict[str, Any], IPIQAModel], None] | None = None,
     facts: dict[str, Any] | None = None,
     progress: bool = True,
 ) -> SplitsResult:
@@ -190,15 +190,15 @@ def _keeper(
     encoder: PromptTokenizer,
     set_name: str,
     scale: tuple[float, float] | None,
-) -> Callable[[int, IPIQAModel], None] | None:
+) -> Callable[[dict[str, Any], IPIQAModel], None] | None:
     if options.keep == "none" or scale is None:
         return None
-    return lambda number, model: keep(
+    return lambda row, model: keep(
         model,
         encoder,
-        options.out / "models" / f"split-{number:02d}",
+        options.out / "models" / f"split-{row['split']:02d}",
         scale=scale,
-        training={"set": set_name, "split": number},
+        training={"set": set_name, **row},
     )
 
 
