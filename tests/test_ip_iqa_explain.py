@@ -231,7 +231,8 @@ def test_the_command_writes_pictures_and_numbers(directory, picture_path, tmp_pa
     out_dir = tmp_path / "new" / "maps"
     options = ["--prompt", "赤い fox, <b>", "-c", directory, "--out", out_dir]
     code, out, err = run(capsys, picture_path, *options, "-w", "fox", "-w", "赤い", "--json")
-    assert code == 0 and err == "", err
+    assert code == 0 and err.count("\n") == 1 and str(out_dir / "Füchse_1_words.png") in err
+    assert run(capsys, picture_path, *options, "-w", "fox", "--quiet")[2] == ""
     rows = [json.loads(line) for line in out.splitlines()]
     assert [row["word"] for row in rows] == [WHOLE_PROMPT, "fox", "赤い"]
     for row in rows:

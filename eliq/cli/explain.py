@@ -68,6 +68,8 @@ def explain_image(
     directory.mkdir(parents=True, exist_ok=True)
     rows = _write_pictures(found, image, checkpoint, directory, with_words=bool(words))
     _show(rows, as_json=as_json)
+    if not quiet:
+        message(f"all maps side by side: {_strip_path(image, directory)}")
     if found.unread and not quiet:
         shown = ", ".join(found.unread[:5]) + (", ..." if len(found.unread) > 5 else "")
         message(f"{len(found.unread)} words stand beyond what the model reads: {shown}")
@@ -80,9 +82,8 @@ def _write_pictures(
     """Draw and save; one row a map, the whole prompt first."""
     from ..ip_iqa.explain_picture import draw_strip, draw_word
 
-    stem = _plain_name(Path(image).stem) or "image"
     note = _note(found, image, checkpoint)
-    strip_path = directory / f"{stem}_words.png"
+    stem, strip_path = _stem(image), _strip_path(image, directory)
     maps = [found.whole, *found.words]
     _save(draw_strip(found.image, maps, prompt=found.prompt, note=note), strip_path)
     rows = []
@@ -116,6 +117,14 @@ def _note(found: Explanation, image: str, checkpoint: str) -> str:
         if score is not None:
             parts.append(f"{name} {score:.2f}")
     return "  ·  ".join(parts)
+
+
+def _stem(image: str) -> str:
+    return _plain_name(Path(image).stem) or "image"
+
+
+def _strip_path(image: str, directory: Path) -> Path:
+    return directory / f"{_stem(image)}_words.png"
 
 
 def _plain_name(text: str) -> str:

@@ -60,7 +60,8 @@ def explain(
     """Show where an IP-IQA model looks for the words of a prompt.
 
     Attention maps of its cross-modality pooling as pictures: the heat of a word beside the image,
-    and all words as a strip.
+    and all words as a strip. A map says where the model looked for the word, not that the thing is
+    there, nor why the score is what it is.
 
     eliq explain fox.png --prompt "a red fox in snow" --word fox --checkpoint DIR --out maps
     """

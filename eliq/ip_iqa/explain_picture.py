@@ -145,7 +145,9 @@ def _fitted(image: Image.Image, longer_px: int) -> Image.Image:
 
 def _said(word_map: WordMap) -> str:
     row, column = word_map.peak
-    where = "prefers no place" if word_map.is_flat else f"hottest at row {row}, column {column}"
+    height, width = word_map.cells.shape
+    where = f"hottest: row {row + 1} of {height}, column {column + 1} of {width}"
+    where = "prefers no place" if word_map.is_flat else where
     return f"{where}; {word_map.global_share:.0%} goes to the whole-image token"
 
 
