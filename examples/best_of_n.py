@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tiny_pipeline import load_pipeline
 
-from eliq import Scorer
+from eliq import load_scorer
 from eliq.diffusion import best_of_n, read_record, regenerate, save_png
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -25,7 +25,7 @@ parser.add_argument("--out", type=Path, default=Path("runs/best_of_n"))
 options = parser.parse_args()
 
 pipe = load_pipeline(options.model)
-scorer = Scorer.from_pretrained(options.critic)
+scorer = load_scorer(options.critic)
 
 result = best_of_n(
     pipe,

@@ -17,7 +17,7 @@ from statistics import fmean
 import torch
 from tiny_pipeline import load_pipeline
 
-from eliq import Scorer
+from eliq import load_scorer
 from eliq.diffusion import best_of_n
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -48,7 +48,7 @@ def random_lora(unet: torch.nn.Module, rank: int = 2) -> dict[str, torch.Tensor]
 
 pipe = load_pipeline(options.model)
 pipe.load_lora_weights(options.lora or random_lora(pipe.unet), adapter_name="swept")
-scorer = Scorer.from_pretrained(options.critic)
+scorer = load_scorer(options.critic)
 
 rows = []
 print("strength  quality  alignment  better than without")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tiny_pipeline import load_pipeline
 
-from eliq import Scorer
+from eliq import load_scorer
 from eliq.diffusion import PruneSchedule, best_of_n, save_png
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -41,7 +41,7 @@ result = best_of_n(
     pipe,
     options.prompt,
     n=options.n,
-    scorer=Scorer.from_pretrained(options.critic),
+    scorer=load_scorer(options.critic),
     seed=0,
     prune=PruneSchedule(trial=options.trial),  # keep half at 25, 45 and 70 % of the steps
     decoder=decoder,

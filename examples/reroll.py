@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tiny_pipeline import load_pipeline
 
-from eliq import Scorer
+from eliq import load_scorer
 from eliq.diffusion import reroll, save_png
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -29,7 +29,7 @@ options = parser.parse_args()
 result = reroll(
     load_pipeline(options.model),
     options.prompt,
-    Scorer.from_pretrained(options.critic),
+    load_scorer(options.critic),
     min_visual_quality=options.min_visual_quality,
     min_alignment=options.min_alignment,
     max_tries=options.max_tries,
