@@ -29,6 +29,7 @@ from tests.bulk_sets import (
     write_folder,
     write_tar,
 )
+from tests.rounding import SCORE_ROUNDING
 from tests.test_full_disk import files_no_larger_than
 
 
@@ -65,11 +66,13 @@ def test_rows_are_what_the_scorer_says_of_the_files(tiny_scorer, folder, tmp_pat
         for name in ("visual_quality", "alignment"):
             assert (row[name] is None) == (expected[name] is None), "null, never 0 or NaN"
             if row[name] is not None:
-                assert row[name] == pytest.approx(expected[name], abs=1e-5)
-                assert row[f"raw_{name}"] == pytest.approx(expected["raw"][name], abs=1e-4)
+                assert row[name] == pytest.approx(expected[name], abs=SCORE_ROUNDING)
+                assert row[f"raw_{name}"] == pytest.approx(
+                    expected["raw"][name], abs=SCORE_ROUNDING
+                )
         if expected["aspects"]["technical"] is not None:
             assert row["aspect_technical"] == pytest.approx(
-                expected["aspects"]["technical"], abs=1e-5
+                expected["aspects"]["technical"], abs=SCORE_ROUNDING
             )
         if number != 4:
             assert row["prompt"] == prompts[number] and row["ms"] > 0 and row["format"] == "PNG"

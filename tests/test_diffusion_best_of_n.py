@@ -12,6 +12,7 @@ from PIL import Image
 from eliq.diffusion.best_of_n import best_of_n
 from eliq.errors import ConfigError, DiffusionError, EliqError, PromptError
 from tests.fake_pipeline import FakePipeline, FakeScorer, RejectingScorer
+from tests.rounding import IMAGE_ROUNDING
 from tests.tiny_pipelines import TINY_PIPELINES
 
 
@@ -317,7 +318,7 @@ def test_latents_and_embeddings_of_a_real_pipeline(sd15, tiny_scorer, size):
     given = {"prompt_embeds": embeds, "negative_prompt_embeds": negative}
     by_embeds = best_of_n(pipe, "a red fox", 2, tiny_scorer, **given, **options, **arguments)
     for one, other in zip(by_text, by_embeds, strict=True):
-        assert torch.allclose(one.image, other.image, atol=1e-5)
+        assert torch.allclose(one.image, other.image, atol=IMAGE_ROUNDING)
     for one, copy in zip((latents, embeds, negative), copies, strict=True):
         assert torch.equal(one, copy)
 

@@ -11,6 +11,7 @@ import torch
 from eliq.diffusion.best_of_n import best_of_n
 from eliq.diffusion.record import regenerate
 from tests.fake_pipeline import FakeScorer
+from tests.rounding import IMAGE_ROUNDING
 from tests.scored_runs import modular
 from tests.tiny_pipelines import TINY_PIPELINES
 
@@ -28,7 +29,7 @@ def test_pruned_candidates_say_when_and_survivors_are_those_of_the_whole_run(sd1
     survivors = [c for c in found if c.pruned_at is None]
     assert 1 <= len(survivors) < 4 and found.best in survivors
     for one in survivors:
-        assert torch.allclose(one.image, whole.candidates[one.index].image, atol=1e-5)
+        assert torch.allclose(one.image, whole.candidates[one.index].image, atol=IMAGE_ROUNDING)
         assert one.record["prune"] and one.previews
     gone = [c for c in found if c.pruned_at is not None]
     assert all(c.image is None and math.isnan(c.score) and c.previews for c in gone)
@@ -61,7 +62,7 @@ def test_families_seeds_are_reproducible_alone(name, tiny_scorer):
     batch = best_of_n(pipe, "a red fox", 3, tiny_scorer, batch_size=3, **options)
     assert not torch.allclose(alone.candidates[0].image, alone.candidates[1].image, atol=1e-2)
     for one, other in zip(alone, batch, strict=True):
-        assert torch.allclose(one.image, other.image, atol=1e-5)
+        assert torch.allclose(one.image, other.image, atol=IMAGE_ROUNDING)
     again = regenerate(pipe, batch.candidates[2].record, output_type="pt")
     assert torch.equal(again, alone.candidates[2].image)
 
@@ -79,7 +80,7 @@ def test_a_modular_pipeline():
     alone = best_of_n(pipe, "a red fox", 2, FakeScorer(), **options)
     batch = best_of_n(pipe, "a red fox", 2, FakeScorer(), batch_size=2, **options)
     for one, other in zip(alone, batch, strict=True):
-        assert torch.allclose(one.image, other.image, atol=1e-5)
+        assert torch.allclose(one.image, other.image, atol=IMAGE_ROUNDING)
     again = regenerate(pipe, batch.candidates[1].record, output_type="pt")
     assert torch.equal(again, alone.candidates[1].image)
 
@@ -107,7 +108,7 @@ def test_modular_pipelines_pruned(name, blocks):
         kept = [one for one in found if one.pruned_at is None]
         assert len(kept) == found.savings["decodes"] == 2 and found.savings["method"] == method
         for one in kept:
-            assert torch.allclose(one.image, whole.candidates[one.index].image, atol=1e-5)
+            assert torch.allclose(one.image, whole.candidates[one.index].image, atol=IMAGE_ROUNDING)
 
 
 @pytest.mark.slow
@@ -119,5 +120,5 @@ def test_a_compiled_denoiser(tiny_scorer):
     for size in (1, 2):
         found = best_of_n(pipe, "a red fox", 2, tiny_scorer, batch_size=size, **options)
         for one, other in zip(found, plain, strict=True):
-            assert torch.allclose(one.image, other.image, atol=1e-5)
+            assert torch.allclose(one.image, other.image, atol=IMAGE_ROUNDING)
     assert regenerate(pipe, found.best.record).size == (64, 64)

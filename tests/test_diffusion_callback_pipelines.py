@@ -10,6 +10,7 @@ diffusers = pytest.importorskip("diffusers", reason="the extra `diffusers` is no
 from eliq.diffusion.callback import RunAborted, ScoreCallback  # noqa: E402
 from eliq.diffusion.clean_estimate import SchedulerTap  # noqa: E402
 from eliq.errors import DiffusionError  # noqa: E402
+from tests.rounding import IMAGE_ROUNDING, SCORE_ROUNDING  # noqa: E402
 from tests.scored_runs import (  # noqa: E402
     PROMPT,
     QUARTERS,
@@ -49,7 +50,7 @@ def test_every_family_is_scored_and_its_images_stay(name):
     assert is_untouched(pipe) and set(pipe.components) == components
     assert want.std() > 0.01
     if name != "sd15":  # whose DDIM keeps a little noise in its last step
-        assert (scorer.images[-1] - want).abs().max() < 1e-5
+        assert (scorer.images[-1] - want).abs().max() < IMAGE_ROUNDING
     previews = torch.stack([images.flatten() for images in scorer.images])
     assert (previews[0] - previews[-1]).abs().max() > 1e-3
 
@@ -65,7 +66,7 @@ def test_the_last_estimate_is_the_final_latents(name):
         assert x0.numel() == final.numel()
         return
     error = (x0.reshape(final.shape) - final).abs().max() / final.abs().max()
-    assert error <= 1e-5
+    assert error <= SCORE_ROUNDING
 
 
 @pytest.mark.parametrize("name", families(NO_CALLBACK))
@@ -143,7 +144,7 @@ def test_a_compiled_denoiser(name, where):
         else:
             found = pipe(**arguments(callback_on_step_end=callback)).images
         assert torch.equal(found, compiled) and len(callback.history) == 2
-    assert torch.allclose(compiled, want, atol=1e-5) and is_untouched(pipe)
+    assert torch.allclose(compiled, want, atol=IMAGE_ROUNDING) and is_untouched(pipe)
     torch._dynamo.reset()
 
 
@@ -211,7 +212,7 @@ def test_a_modular_pipeline_attached_or_with_a_block():
     assert torch.equal(pipe(**arguments()), want)
     assert len(attached.history) == 4 and is_untouched(pipe)
     assert [s.to_json() for s in inside.history] == [s.to_json() for s in attached.history]
-    assert (scorer.images[-1] - want).abs().max() < 1e-5
+    assert (scorer.images[-1] - want).abs().max() < IMAGE_ROUNDING
     inside.run(pipe, **arguments())  # attached as well: scored once
     assert [step.run for step in inside.history] == [0] * 4 + [1] * 4
 
@@ -234,7 +235,7 @@ def test_modular_pipelines_that_pack_their_latents_in_blocks(name, blocks):
     callback = ScoreCallback(scorer, PROMPT, at=QUARTERS)
     assert torch.equal(callback.run(pipe, **arguments(**size)), want)
     assert len(callback.history) == 4 and is_untouched(pipe)
-    assert want.shape[-2:] == (48, 96) and (scorer.images[-1] - want).abs().max() < 1e-5
+    assert want.shape[-2:] == (48, 96) and (scorer.images[-1] - want).abs().max() < IMAGE_ROUNDING
 
 
 def test_a_modular_run_is_aborted(caplog):

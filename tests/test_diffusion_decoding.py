@@ -7,6 +7,7 @@ import torch
 
 from eliq.diffusion.decoding import latents_to_images, unpack_latents
 from eliq.errors import DiffusionError
+from tests.rounding import IMAGE_ROUNDING
 from tests.tiny_pipelines import TINY_PIPELINES
 
 pytest.importorskip("diffusers")
@@ -136,7 +137,7 @@ def test_latents_that_are_not_finite_give_images_that_the_scorer_flags(name, tin
     latents[1] = float("nan")
     images = latents_to_images(pipe, latents, height=64, width=64)
     assert images.isfinite().flatten(1).all(1).tolist() == [True, False]
-    assert torch.allclose(images[0], finite[0], atol=1e-6), "the other row is as it was"
+    assert torch.allclose(images[0], finite[0], atol=IMAGE_ROUNDING), "the other row is as it was"
     scores = tiny_scorer.score(images, ["a red fox"] * 2, on_error="flag")
     assert "nonfinite_input" in scores.flags[1] and "nonfinite_input" not in scores.flags[0]
 
@@ -181,9 +182,9 @@ def test_a_compiled_or_tiled_autoencoder():
     latents = random_latents(pipe, call_kwargs, **SIZE)
     expected = latents_to_images(pipe, latents)
     pipe.vae.enable_slicing()
-    assert torch.allclose(latents_to_images(pipe, latents), expected, atol=1e-4)
+    assert torch.allclose(latents_to_images(pipe, latents), expected, atol=IMAGE_ROUNDING)
     pipe.vae = torch.compile(pipe.vae, backend="eager")
-    assert torch.allclose(latents_to_images(pipe, latents), expected, atol=1e-4)
+    assert torch.allclose(latents_to_images(pipe, latents), expected, atol=IMAGE_ROUNDING)
 
 
 def test_under_offload():
@@ -207,7 +208,7 @@ def test_the_batch_does_not_matter():
     both = latents_to_images(pipe, latents, **SIZE)
     for row in (0, 1):
         alone = latents_to_images(pipe, latents[row : row + 1], **SIZE)
-        assert torch.allclose(alone[0], both[row], atol=1e-5)
+        assert torch.allclose(alone[0], both[row], atol=IMAGE_ROUNDING)
 
 
 def test_what_does_not_fit_is_refused():

@@ -20,6 +20,7 @@ from tests.pruned_runs import (  # noqa: E402
     unpruned,
     with_scheduler,
 )
+from tests.rounding import IMAGE_ROUNDING  # noqa: E402
 from tests.tiny_pipelines import TINY_PIPELINES  # noqa: E402
 
 QUICK = ("sd15", "sd3", "flux", "z_image", "pixart_sigma")
@@ -39,7 +40,7 @@ def test_survivors_equal_the_unpruned_run(name):
         assert report.method == method and patched(pipe) == before
         assert tuple(batch.rows) == report.survivors and len(batch.rows) == 2
         assert batch.images.shape == (2, *whole.shape[1:])
-        assert (batch.images - whole[batch.rows]).abs().max() <= 1e-5, method
+        assert (batch.images - whole[batch.rows]).abs().max() <= IMAGE_ROUNDING, method
         # 4 steps: all four run the first, two the other three. Only two are decoded.
         assert report.rows_run * 16 == report.rows_full * 10
         assert report.decodes == 2 and report.num_previews == 4
@@ -73,7 +74,7 @@ def test_samplers_that_draw_noise_draw_the_same(sampler, method):
     whole = unpruned(pipe, call, range(4))
     batch, report = run_pruned(pipe, call, range(4), BrightnessScorer(), TWO_CUTS, method=method)
     assert len(batch.rows) == 2 and report.rows_run < report.rows_full
-    assert (batch.images - whole[batch.rows]).abs().max() <= 1e-5
+    assert (batch.images - whole[batch.rows]).abs().max() <= IMAGE_ROUNDING
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -132,7 +133,7 @@ def test_a_trial_drops_nothing_and_tells_what_it_would_have(method):
     trial = PruneSchedule(TWO_CUTS.cuts, trial=True)
     batch, report = run_pruned(pipe, call, range(4), BrightnessScorer(), trial, method=method)
     _, real = run_pruned(pipe, call, range(4), BrightnessScorer(), TWO_CUTS, method=method)
-    assert (batch.images - unpruned(pipe, call, range(4))).abs().max() <= 1e-5
+    assert (batch.images - unpruned(pipe, call, range(4))).abs().max() <= IMAGE_ROUNDING
     assert report.survivors == real.survivors and report.pruned_at == real.pruned_at
     assert report.rows_run == report.rows_full and report.decodes == 4
     agreement = report.rank_agreement({i: float(i) for i in range(4)})
@@ -151,4 +152,4 @@ def test_previews_from_a_tiny_decoder(method):
         pipe, call, range(4), BrightnessScorer(), TWO_CUTS, method=method, decoder=decoder
     )
     assert report.decodes == 2 and report.num_previews == 4
-    assert (batch.images - unpruned(pipe, call, range(4))[batch.rows]).abs().max() <= 1e-5
+    assert (batch.images - unpruned(pipe, call, range(4))[batch.rows]).abs().max() <= IMAGE_ROUNDING

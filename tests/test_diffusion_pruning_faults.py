@@ -25,6 +25,7 @@ from tests.pruned_runs import (  # noqa: E402
     tiny,
     unpruned,
 )
+from tests.rounding import IMAGE_ROUNDING  # noqa: E402
 from tests.tiny_pipelines import TINY_PIPELINES  # noqa: E402
 
 
@@ -80,7 +81,7 @@ def test_inside_a_tap_of_the_user(method):
         batch, _ = run_pruned(pipe, call, range(4), BrightnessScorer(), TWO_CUTS, method=method)
         assert patched(pipe) == inside
     assert patched(pipe) == before
-    assert (batch.images - unpruned(pipe, call, range(4))[batch.rows]).abs().max() <= 1e-5
+    assert (batch.images - unpruned(pipe, call, range(4))[batch.rows]).abs().max() <= IMAGE_ROUNDING
     assert seen == ([0, 1, 2, 3] if method == "rows" else [0, 0, 0, 0, 1, 2, 3, 1, 2, 3])
 
 
@@ -105,7 +106,7 @@ def test_compiled_denoisers(method, way):
     finally:
         torch.compiler.reset()
     assert patched(pipe) == before and report.rows_run * 16 == report.rows_full * 10
-    assert (batch.images - whole[batch.rows]).abs().max() <= 1e-5
+    assert (batch.images - whole[batch.rows]).abs().max() <= IMAGE_ROUNDING
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -124,7 +125,7 @@ def test_step_caches_hold_no_rows_of_others(method):
         assert torch.isfinite(batch.images).all() and len(batch.rows) == 2
         if threshold == 0.0:
             assert batch.rows == plain.rows
-            assert (batch.images - plain.images).abs().max() <= 1e-5
+            assert (batch.images - plain.images).abs().max() <= IMAGE_ROUNDING
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -135,8 +136,8 @@ def test_offloaded_models(method):
     whole = unpruned(pipe, call, range(4))
     pipe.enable_model_cpu_offload(device="cpu")
     batch, _ = run_pruned(pipe, call, range(4), BrightnessScorer(), TWO_CUTS, method=method)
-    assert (batch.images - whole[batch.rows]).abs().max() <= 1e-5
-    assert (unpruned(pipe, call, range(4)) - whole).abs().max() <= 1e-5
+    assert (batch.images - whole[batch.rows]).abs().max() <= IMAGE_ROUNDING
+    assert (unpruned(pipe, call, range(4)) - whole).abs().max() <= IMAGE_ROUNDING
     pipe.remove_all_hooks()
     assert patched(pipe)[0] is None and "decode" not in vars(pipe.vae)
 
@@ -200,7 +201,7 @@ def test_a_pipeline_that_decodes_otherwise(monkeypatch):
     )
     batch, report = run_pruned(pipe, call, range(4), BrightnessScorer(), TWO_CUTS)
     assert report.decodes == 4 and tuple(batch.rows) == report.survivors
-    assert (batch.images - unpruned(pipe, call, range(4))[batch.rows]).abs().max() <= 1e-5
+    assert (batch.images - unpruned(pipe, call, range(4))[batch.rows]).abs().max() <= IMAGE_ROUNDING
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -220,7 +221,7 @@ def test_a_modular_pipeline(method):
     before = patched(pipe)
     batch, report = run_pruned(pipe, call, range(4), BrightnessScorer(), TWO_CUTS, method=method)
     assert report.rows_run * 16 == report.rows_full * 10 and report.decodes == 2
-    assert (batch.images - whole[batch.rows]).abs().max() <= 1e-5
+    assert (batch.images - whole[batch.rows]).abs().max() <= IMAGE_ROUNDING
     assert patched(pipe) == before
 
 

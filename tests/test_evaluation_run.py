@@ -18,6 +18,7 @@ from PIL import Image
 
 from eliq import Scorer
 from eliq.errors import EvaluationError
+from tests.rounding import SCORE_ROUNDING
 from tests.tiny import tiny_backbone, tiny_head
 from training import evaluate
 from training.backbones import origin_of
@@ -176,9 +177,11 @@ def test_a_critic_brings_its_head_and_its_backbone(ratings, tmp_path):
     rows = scored(rater, ratings.rows, tmp_path, "s", progress=False)
     scores = scorer.score([str(r.path) for r in ratings.rows], [r.prompt for r in ratings.rows])
     raw = [row["visual_quality"] for row in rows]
-    np.testing.assert_allclose(raw, scores.raw["visual_quality"].numpy(), atol=1e-5)
+    np.testing.assert_allclose(raw, scores.raw["visual_quality"].numpy(), atol=SCORE_ROUNDING)
     logits = torch.logit(scores.aspects["alignment"].double()).numpy()
-    np.testing.assert_allclose([row["margin_alignment"] for row in rows], logits, atol=1e-5)
+    np.testing.assert_allclose(
+        [row["margin_alignment"] for row in rows], logits, atol=SCORE_ROUNDING
+    )
     titles = [column.title for column in rater.columns]
     assert titles == ["tiny", "tiny, backbone without head"]
     assert len(CriticRater(Scorer(tiny_backbone())).columns) == 1

@@ -10,6 +10,7 @@ import torch
 
 from eliq.errors import ConfigError, TrainingError
 from eliq.supervision import bare_prompt
+from tests.rounding import SCORE_ROUNDING
 from tests.tiny_supervision import write_set
 from training.adapters import add_lora, has_lora, merge_lora
 from training.asking import Asking, Question
@@ -160,9 +161,13 @@ def test_ragged_questions_get_the_answers_of_the_three_question_pass(supervision
         expected = torch.stack(
             [whole.technical[3 * i], whole.aesthetic[3 * i], whole.alignment[3 * i]]
         )
-        assert torch.allclose(answers.states[places[i, :3]], expected, atol=1e-5)
-        assert torch.allclose(answers.margins[places[i, 4]], whole.margins[3 * i + 1, 0], atol=1e-5)
-        assert torch.allclose(answers.margins[places[i, 5]], whole.margins[3 * i + 2, 1], atol=1e-5)
+        assert torch.allclose(answers.states[places[i, :3]], expected, atol=SCORE_ROUNDING)
+        assert torch.allclose(
+            answers.margins[places[i, 4]], whole.margins[3 * i + 1, 0], atol=SCORE_ROUNDING
+        )
+        assert torch.allclose(
+            answers.margins[places[i, 5]], whole.margins[3 * i + 2, 1], atol=SCORE_ROUNDING
+        )
 
 
 def test_the_loss_is_the_mean_log_likelihood_plus_the_ladder(supervision):
@@ -253,7 +258,7 @@ def test_lora_trains_both_towers_under_checkpointing_and_merges_exactly(split, t
         assert has_lora(backbone.model)
         freeze_critic(backbone)
         merged = Asking(backbone)(batch.images, batch.questions)
-    assert torch.allclose(adapted.states, merged.states, atol=2e-5)
+    assert torch.allclose(adapted.states, merged.states, atol=SCORE_ROUNDING)
     assert not has_lora(backbone.model)
     assert backbone.state_dict().keys() == before.keys()
     assert not any(p.requires_grad for p in backbone.parameters())
@@ -311,4 +316,4 @@ def test_question_without_a_prompt_is_about_an_empty_text():
     pixels = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         answers = Asking(backbone)([pixels], [[Question("alignment"), Question("alignment", "")]])
-    assert torch.allclose(answers.states[0], answers.states[1], atol=1e-6)
+    assert torch.allclose(answers.states[0], answers.states[1], atol=SCORE_ROUNDING)

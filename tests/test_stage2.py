@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from eliq.errors import ConfigError, TrainingError
+from tests.rounding import SCORE_ROUNDING
 from tests.tiny_supervision import write_set
 from training.calibrate import calibrate
 from training.dataset import read_supervision
@@ -77,14 +78,16 @@ def test_the_cache_holds_what_the_backbone_says(backbone, supervision, cache_dir
     pixels = [load_pixels(path) for path in row.paths]
     for p, prompt in enumerate((row.prompt, row.negative_prompt, None)):
         z = backbone.embed(pixels, [prompt] * 3)
-        assert torch.allclose(cache.tuple_technical[5], z.technical, atol=1e-5)
-        assert torch.allclose(cache.tuple_aesthetic[5], z.aesthetic, atol=1e-5)
-        assert torch.allclose(cache.tuple_alignment[5, :, p], z.alignment, atol=1e-5)
-        assert torch.allclose(cache.tuple_margins[5, :, 2 + p], z.margins[:, 2], atol=1e-5)
+        assert torch.allclose(cache.tuple_technical[5], z.technical, atol=SCORE_ROUNDING)
+        assert torch.allclose(cache.tuple_aesthetic[5], z.aesthetic, atol=SCORE_ROUNDING)
+        assert torch.allclose(cache.tuple_alignment[5, :, p], z.alignment, atol=SCORE_ROUNDING)
+        assert torch.allclose(
+            cache.tuple_margins[5, :, 2 + p], z.margins[:, 2], atol=SCORE_ROUNDING
+        )
     ladder = supervision.ladders[3]
     z = backbone.embed([load_pixels(path) for path in ladder.paths], [ladder.prompt] * 4)
-    assert torch.allclose(cache.ladder_technical[3], z.technical, atol=1e-5)
-    assert torch.allclose(cache.ladder_alignment[3, :, 0], z.alignment, atol=1e-5)
+    assert torch.allclose(cache.ladder_technical[3], z.technical, atol=SCORE_ROUNDING)
+    assert torch.allclose(cache.ladder_alignment[3, :, 0], z.alignment, atol=SCORE_ROUNDING)
     assert cache.ladder_valid.all() and PROMPTS[0] == "own"
 
 
@@ -171,8 +174,8 @@ def test_the_exported_checkpoint_scores_as_the_parts_in_memory(
         z = backbone.embed([load_pixels(p) for p in row.paths], [row.prompt] * 3)
         wanted = trained.head(z.technical, z.aesthetic, z.alignment)
     scores = Scorer.from_pretrained(path, device="cpu").score(list(row.paths), row.prompt)
-    assert torch.allclose(scores.raw["visual_quality"], wanted.visual_quality, atol=1e-5)
-    assert torch.allclose(scores.raw["alignment"], wanted.alignment, atol=1e-5)
+    assert torch.allclose(scores.raw["visual_quality"], wanted.visual_quality, atol=SCORE_ROUNDING)
+    assert torch.allclose(scores.raw["alignment"], wanted.alignment, atol=SCORE_ROUNDING)
     assert torch.allclose(
         scores.visual_quality,
         calibration["visual_quality"](wanted.visual_quality),

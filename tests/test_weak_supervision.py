@@ -14,6 +14,7 @@ from eliq import Scorer
 from eliq.correlation import srcc
 from eliq.errors import ConfigError, EvaluationError, TrainingError
 from eliq.head import HeadConfig, ScoringHead
+from tests.rounding import SCORE_ROUNDING
 from training import weak_supervision
 from training.evaluation.rated import RatedImage, RatedSet
 from training.smoke_pictures import write_smoke_pictures
@@ -159,7 +160,7 @@ def test_features_are_the_scorers_own_and_are_kept(scorer, tmp_path):
     scores = scorer.score([row.path for row in rows], "a red box")
     for column, name in enumerate(("visual_quality", "alignment")):
         raw = found.raw[:2, column].tolist()
-        assert raw == pytest.approx(scores.raw[name][:2].tolist(), abs=1e-5)
+        assert raw == pytest.approx(scores.raw[name][:2].tolist(), abs=SCORE_ROUNDING)
     (folder / "0.png").write_bytes((folder / "0.png").read_bytes())  # same size: read from disk
     again = read_features(scorer, rows, tmp_path / "tokens", progress=False)
     assert torch.equal(again.visual[:2], found.visual[:2])
