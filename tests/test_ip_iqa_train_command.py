@@ -165,6 +165,17 @@ def test_the_models_of_earlier_repeats_are_not_held(tmp_path):
     assert alive == [0, 0]
 
 
+@pytest.mark.parametrize(("rank", "order"), [(0, ["work", "wait"]), (1, ["wait", "work"])])
+def test_the_first_process_decodes_and_the_others_find_it_done(rank, order):
+    found = []
+    placement = Placement("cpu")
+    placement._accelerator, placement.rank = Keeping(), rank
+    placement._accelerator.wait_for_everyone = lambda: found.append("wait")
+    with placement.main_first():
+        found.append("work")
+    assert found == order
+
+
 def rated(*values: float) -> RatedSet:
     rows = (RatedImage(str(i), Path("x"), quality=v, prompt="p") for i, v in enumerate(values))
     return RatedSet("x", tuple(rows))

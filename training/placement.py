@@ -149,6 +149,15 @@ class Placement:
         means = self._accelerator.reduce(ours, "mean").tolist()
         return dict(zip(values, means, strict=True))
 
+    @contextlib.contextmanager
+    def main_first(self):
+        """A context in which the first process works alone, and the others when it is through."""
+        if not self.is_main:
+            self.wait()
+        yield
+        if self.is_main:
+            self.wait()
+
     def release(self) -> None:
         """Lets go of the modules that were wrapped: accelerate holds each one until it is told."""
         if self._accelerator is not None:

@@ -297,7 +297,9 @@ def main(arguments: list[str] | None = None) -> int:
                 model, encoder = start_from(options, outputs=("visual_quality", "alignment"))
                 from .data import paired_data
 
-                data, out = paired_data(options.pairs, encoder, options.out / "pixels"), options.out
+                out, cache = options.out, options.out / "pixels"
+                with placement.main_first():  # images are decoded once
+                    data = paired_data(options.pairs, encoder, cache, progress=placement.is_main)
                 settings = Image2PromptSettings(num_epochs=options.epochs, batch_size=options.batch)
             pairs = {"pairs": data.digest()}
             result = image2prompt(

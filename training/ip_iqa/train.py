@@ -138,13 +138,15 @@ def _run(options: argparse.Namespace, stop: StopRequest, placement: Placement) -
     if name not in READERS or not path:
         raise TrainingError(f"--set: expected NAME=PATH with a name of {sorted(READERS)}")
     rated = READERS[name](path)
-    _say_what_is_left_out(rated)
+    if placement.is_main:
+        _say_what_is_left_out(rated)
     outputs = _outputs(options.outputs, name, rated.opinions())
     scale = None if options.keep == "none" else rating_scale(options.scale, name, rated, outputs)
     model, encoder = start_from(options, outputs=outputs)
     if options.image2prompt:
         load_visual(model, options.image2prompt)
-    data = rated_data(rated, encoder, options.out / "pixels")
+    with placement.main_first():  # images are decoded once
+        data = rated_data(rated, encoder, options.out / "pixels", progress=placement.is_main)
     settings = RatingSettings(
         num_epochs=options.epochs, batch_size=options.batch, learning_rate=options.learning_rate
     )
