@@ -279,6 +279,7 @@ def test_the_wrong_door_says_which_is_right(directory, tiny_checkpoint_dir, tmp_
     (tmp_path / "config.json").write_text('{"format": ["eliq-ip-iqa"]}')
     assert "format" in refusal(eliq.load_scorer, tmp_path)
     assert "owner/name" in refusal(IPIQA.from_pretrained, tmp_path / "nowhere")
+    assert "no such weights" in refusal(IPIQA.from_pretrained)
 
 
 def test_another_dtype_is_refused(directory):

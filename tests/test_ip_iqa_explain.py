@@ -98,6 +98,7 @@ def test_maps_are_those_of_the_pooling_itself(scorer):
     found = explain(scorer, pixels, PROMPT)
     assert found.whole.word == WHOLE_PROMPT
     assert texts_of(found) == ["a", "red", "fox", "in", "Snow", "fox-hole"]
+    assert texts_of(explain(scorer, pixels, PROMPT, words="red fox")) == ["red fox"]
     rounded = (pixels * 255).round() / 255
     batch = to_model_pixels(rounded, 32 * GRID)
     for word_map, text in ((found.whole, PROMPT), (found.words[2], "fox")):

@@ -50,13 +50,14 @@ class Explanation:
 
 
 def explain(
-    scorer: IPIQA, image: Any, prompt: str, *, words: Sequence[str] | None = None
+    scorer: IPIQA, image: Any, prompt: str, *, words: str | Sequence[str] | None = None
 ) -> Explanation:
     """Attention maps of an image for its prompt and for words of it.
 
     Args:
         image: path, PIL image or float tensor [3,H,W] in [0,1].
-        words: words of the prompt, or several that follow one another; None = all of them.
+        words: words of the prompt, or several that follow one another, in a list, or a text that
+            is one of them; None = all words.
 
     Raises:
         ConfigError: a model without the cross-modality pooling.
@@ -67,7 +68,7 @@ def explain(
     text = clean_prompt(prompt).text
     if not text:
         raise PromptError("expected a prompt to explain, found none: give the image's prompt")
-    chosen, unread = _chosen_words(scorer, text, words)
+    chosen, unread = _chosen_words(scorer, text, [words] if isinstance(words, str) else words)
     loaded = load_image(image)
     if loaded.stored is None:
         raise ImageError(f"{describe_source(image)}: {loaded.error}")

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from .. import __version__
 from ..checkpoint.config import CARD_NAME
-from ..errors import ConfigError
+from ..errors import CheckpointError, ConfigError
 from ..images import LoadedImage
 from ..scorer.devices import choose_device, choose_dtype, default_batch_px
 from ..scorer.judge import NUM_COLUMNS
@@ -93,7 +93,7 @@ class IPIQA:
     @classmethod
     def from_pretrained(
         cls,
-        source: str | os.PathLike[str],
+        source: str | os.PathLike[str] | None = None,
         *,
         revision: str | None = None,
         device: str | torch.device | None = None,
@@ -103,6 +103,7 @@ class IPIQA:
         """A trained model from a checkpoint directory or a hub id; none comes with the package.
 
         Args:
+            source: the directory or hub id; None is refused, where a critic has a default.
             revision: commit, branch or tag, for a hub id.
             device: None = CUDA where there is one, else the CPU.
             dtype: None or "float32", in which the model was trained and runs.
@@ -112,6 +113,11 @@ class IPIQA:
             CheckpointError: missing, damaged, unsafe, or of another kind or version.
             ConfigError: a device that there is not, or another dtype.
         """
+        if source is None:
+            raise CheckpointError(
+                "expected a directory or hub id of an IP-IQA model, found none: it is trained on "
+                "ratings, and no such weights come with the package"
+            )
         chosen = choose_device(device)
         if choose_dtype(dtype, chosen, is_large=False) != torch.float32:
             raise ConfigError(f"dtype: expected float32, in which IP-IQA runs, found {dtype!r}")
