@@ -182,6 +182,8 @@ def test_repeats_are_kept_once_and_empty_scores_left_out(tmp_path):
         ("a.png,a fox,high,2,mine", "row 5: expected a number, found 'high'"),
         (",a fox,1,2,mine", "row 5: expected the path"),
         ("a.png", None),  # cells that are not there are empty ones
+        ("a.png,a fox,1,2,mine,", None),  # and so are cells without a column
+        ("a.png,a fox,1,2,mine, says she", "row 5: more cells than columns .* double quotes"),
     ],
 )
 def test_own_csv_names_the_row_that_is_wrong(line, message, tmp_path):
@@ -193,6 +195,26 @@ def test_own_csv_names_the_row_that_is_wrong(line, message, tmp_path):
         return
     with pytest.raises(EvaluationError, match=message):
         READERS["csv"](path)
+
+
+def test_a_column_that_stands_twice_is_named(tmp_path):
+    sheet = tmp_path / "r.csv"
+    sheet.write_text("path,quality,quality\na.png,1,2\n", encoding="utf-8")
+    with pytest.raises(EvaluationError, match="column quality stands twice"):
+        READERS["csv"](sheet)
+
+
+def test_a_workbook_whose_rows_are_longer_than_its_header_is_read(tmp_path):
+    from openpyxl import Workbook
+
+    root = layouts.spaq(tmp_path)
+    book = Workbook(write_only=True)  # says nothing of its width, as sheets of programs often do
+    rows = book.create_sheet()
+    for row in (["Image name", "MOS"], ["00001.jpg", 36.5, "a note"], ["00002.jpg"]):
+        rows.append(row)
+    book.save(root / "Annotations" / "MOS and Image attribute scores.xlsx")
+    rated = READERS["spaq"](root)
+    assert [row.quality for row in rated.rows] == [36.5] and rated.counts.num_unrated == 1
 
 
 def test_a_renamed_column_and_a_damaged_workbook_are_named(tmp_path):

@@ -23,7 +23,8 @@ def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     """Rows of a CSV with a header that has `columns` (others are kept too), in order.
 
     Raises:
-        EvaluationError: not there, not UTF-8, a column is missing, or a row has too few cells.
+        EvaluationError: not there, not UTF-8, a column is missing or stands twice, or a row has too
+            few cells, or too many, as a prompt with a comma and no quotes has.
     """
     try:
         with open(_there(path), encoding="utf-8-sig", newline="") as file:
@@ -35,6 +36,11 @@ def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         raise EvaluationError(f"{path}: expected a CSV table in UTF-8, {error}") from error
     _check_columns(path, header, columns)
     for number, row in enumerate(rows, start=2):
+        if any((cell or "").strip() for cell in row.pop(None, ())):
+            raise EvaluationError(
+                f"{path}, row {number}: more cells than columns in the header; text with a comma "
+                "must stand in double quotes"
+            )
         if any(row[name] is None for name in columns):
             raise EvaluationError(f"{path}, row {number}: fewer cells than columns in the header")
     return rows
@@ -71,8 +77,9 @@ def read_sheet(path: Path, columns: Sequence[str] | None) -> list[dict[str, Any]
         header = [str(cell).strip() if cell is not None else "" for cell in (cells or [[]])[0]]
         _check_columns(path, header, columns)
         cells = cells[1:]
+    width = len(header)
     return [
-        dict(zip(header, row + [None] * (len(header) - len(row)), strict=True)) for row in cells
+        dict(zip(header, row[:width] + [None] * (width - len(row)), strict=True)) for row in cells
     ]
 
 
@@ -147,3 +154,6 @@ def _check_columns(path: Path, header: Sequence[str], columns: Sequence[str]) ->
     missing = [name for name in columns if name not in header]
     if missing:
         raise EvaluationError(f"{path}: expected the columns {missing}, found {list(header)}")
+    twice = [name for name in dict.fromkeys(header) if name and list(header).count(name) > 1]
+    if twice:
+        raise EvaluationError(f"{path}: the column {twice[0]} stands twice: which one is meant?")
