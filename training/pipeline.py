@@ -62,6 +62,10 @@ def train_critic(
         Stopped: `stop` was requested; the same call goes on.
         EliqError: see the steps.
     """
+    if not 0 < held_out_share < 1:  # before the set is made
+        raise ConfigError(
+            f"held_out_share: expected a number between 0 and 1, found {held_out_share}"
+        )
     placement = placement or Placement()
     given = {"prompts_path": prompts_path, "generated": generated, "num_workers": num_workers}
     rows = _supervision(source, out, supervision, placement, **given)

@@ -80,8 +80,9 @@ def study(
         EvaluationError: fewer than 10 images with this opinion.
         ConfigError: a share outside 0..1, no draw, fewer than two prompts, constant opinions.
     """
-    if num_splits < 1:
-        raise ConfigError(f"splits: expected 1 or more, found {num_splits}")
+    for name, value, least in (("splits", num_splits, 1), ("seed", seed, 0)):
+        if value < least:
+            raise ConfigError(f"{name}: expected {least} or more, found {value}")
     column = list(OPINIONS).index(opinion)
     opinions = [getattr(row, opinion) for row in rated.rows]
     has_opinion = np.asarray([value is not None for value in opinions])
