@@ -8,12 +8,13 @@ import torch
 from eliq.backbone import Backbone
 from eliq.errors import BackboneError
 from eliq.patches import PatchConfig
+from tests.rounding import SCORE_ROUNDING
 from tests.tiny import INSTRUCTIONS, image, tiny_backbone, tiny_config, tiny_tokenizer
 
 
 def test_probe_passes_and_reports():
     report = tiny_backbone().probe()
-    assert report.packed and report.max_difference <= 1e-5 and report.spread > 0
+    assert report.packed and report.max_difference <= SCORE_ROUNDING and report.spread > 0
 
 
 def test_probe_finds_wrong_packing(monkeypatch):
@@ -154,6 +155,6 @@ def test_mixture_of_experts_is_packed_too():
         instructions=INSTRUCTIONS,
         patches=PatchConfig(min_pixels=64 * 64, max_pixels=160 * 160),
     )
-    assert backbone.is_packed and backbone.probe().max_difference <= 1e-5
+    assert backbone.is_packed and backbone.probe().max_difference <= SCORE_ROUNDING
     with pytest.raises(BackboneError, match="model_type"):
         Backbone.from_config({"model_type": "llava"}, tiny_tokenizer())

@@ -85,8 +85,8 @@ def test_the_same_score_in_any_batch_and_order(scorer, rows):
     }
     for path in paths:
         alone = scorer.score(str(EXAMPLES / path), prompts[path])
-        assert float(alone.visual_quality) == pytest.approx(rows[path]["visual_quality"], abs=1e-4)
-        assert float(alone.alignment) == pytest.approx(rows[path]["alignment"], abs=1e-4)
+        assert float(alone.visual_quality) == pytest.approx(rows[path]["visual_quality"], abs=1e-3)
+        assert float(alone.alignment) == pytest.approx(rows[path]["alignment"], abs=1e-3)
 
 
 def test_save_and_load_is_bit_exact(scorer, tmp_path):

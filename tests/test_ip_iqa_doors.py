@@ -103,16 +103,17 @@ def test_both_the_image_and_the_prompt_are_read():
 
 @pytest.mark.parametrize("at_once", [1, 2, 5])
 def test_neighbours_order_and_batch_size_do_not_matter(scorer, scores, at_once):
+    """To 1e-3, as in test_ip_iqa_model.py; the rows lie 0.5 apart."""
     order = [5, 3, 0, 2, 1, 4]
     found = scorer.score(
         [IMAGES[i] for i in order], [PROMPTS[i] for i in order], max_batch_px=at_once * 64 * 64
     )
-    assert_same(found, scores.select(order), atol=1e-5)
+    assert_same(found, scores.select(order), atol=1e-3)
 
 
 def test_a_stream_gives_the_same_rows(scorer, scores):
     parts = list(scorer.stream(IMAGES, PROMPTS))
-    assert_same(Scores.concatenate(parts), scores, atol=1e-6)
+    assert_same(Scores.concatenate(parts), scores, atol=1e-3)
 
 
 def test_a_tensor_and_the_png_of_it_score_alike(scorer, tmp_path):
@@ -128,7 +129,7 @@ def test_a_damaged_file_fails_alone(scorer, scores, tmp_path):
     path.write_bytes(b"no image")
     found = scorer.score([IMAGES[0], path, IMAGES[2]], ["a cat", "x", PROMPTS[2]])
     assert found[1]["status"] == "failed" and found[1]["visual_quality"] is None
-    assert_same(found.select([0, 2]), scores.select([0, 2]), atol=1e-5)
+    assert_same(found.select([0, 2]), scores.select([0, 2]), atol=1e-3)
     with pytest.raises(ImageError, match="broken.png"):
         scorer.score([path], "x", on_error="raise")
 

@@ -104,12 +104,12 @@ def test_maps_are_those_of_the_pooling_itself(scorer):
     for word_map, text in ((found.whole, PROMPT), (found.words[2], "fox")):
         with torch.no_grad():
             expected = scorer.model.attention(batch, scorer.encoder([text]).ids)
-        torch.testing.assert_close(word_map.cells, expected.map[0] * GRID**2, rtol=1e-4, atol=1e-4)
-        assert word_map.global_share == pytest.approx(float(expected.global_share[0]), abs=1e-5)
+        torch.testing.assert_close(word_map.cells, expected.map[0] * GRID**2, rtol=1e-3, atol=1e-3)
+        assert word_map.global_share == pytest.approx(float(expected.global_share[0]), abs=1e-4)
         assert float(word_map.cells.mean()) == pytest.approx(1.0, abs=1e-4)
     row = scorer.score(pixels, PROMPT)[0]
-    assert found.visual_quality == pytest.approx(row["visual_quality"], abs=1e-6)
-    assert found.alignment == pytest.approx(row["alignment"], abs=1e-6)
+    assert found.visual_quality == pytest.approx(row["visual_quality"], abs=1e-4)
+    assert found.alignment == pytest.approx(row["alignment"], abs=1e-4)
 
 
 def texts_of(found):

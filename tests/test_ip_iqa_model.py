@@ -189,9 +189,9 @@ def test_the_qa_token_stands_behind_sot_and_counts_only_where_it_is_asked_for():
     assert torch.equal(table(torch.tensor([[258]]))[0, 0], table.qa)
     with torch.no_grad():
         plain, with_qa = model.prompt_embedding(tokens), model.text(tokens)
-        table.qa.add_(1.0)
+        table.qa.neg_()  # a constant more in every channel would be lost in the normalisation
         assert torch.equal(model.prompt_embedding(tokens), plain)
-        assert not torch.allclose(model.text(tokens), with_qa)
+        assert (model.text(tokens) - with_qa).abs().max() > 1e-2
 
 
 def test_cross_modality_pooling_by_hand():

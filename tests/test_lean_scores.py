@@ -34,9 +34,9 @@ def test_they_are_the_heads_own(name, mask, num_layers):
         expected = getattr(score_rows(head, technical, aesthetic, alignment), own)
         found = lean(head, lean_fusion(head, technical, aesthetic), alignment)
         assert found.shape == (5, 2)
-        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
         wanted = gradients(expected)
         for key, gradient in gradients(found).items():
-            torch.testing.assert_close(gradient, wanted.pop(key), rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(gradient, wanted.pop(key), rtol=1e-3, atol=1e-3)
         assert not any(gradient.any() for gradient in wanted.values()), "moved by nothing else"
     assert z_vis.shape == (5, 2, 12)

@@ -44,7 +44,7 @@ def test_ladder_by_hand():
     assert float(loss) == pytest.approx(0.2 / 3, abs=1e-6)
     # Reversed: all gaps cost, and the end is 1.6 above the start.
     worse = ladder_ranking_loss(torch.tensor([0.4]), torch.tensor([[0.9, 1.0, 2.0]]))
-    assert float(worse) == pytest.approx((0.8 + 0.4 + 1.3) / 3 + 2.6, abs=1e-6)
+    assert float(worse) == pytest.approx((0.8 + 0.4 + 1.3) / 3 + 2.6, abs=1e-5)
 
 
 def test_shorter_ladders_are_padded_with_nan():

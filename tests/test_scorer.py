@@ -11,9 +11,10 @@ from eliq import ConfigError, EliqError, ImageError, PromptError, Scorer
 from eliq.images import ERROR_CLASSES
 from eliq.scorer.batches import BatchItem, plan_batches
 from eliq.scores import Scores
+from tests.rounding import SCORE_ROUNDING
 from tests.tiny import image, tiny_backbone
 
-TOLERANCE = 1e-5  # float32, absolute, on scores in 0..1 and raw scores of about 1
+TOLERANCE = SCORE_ROUNDING  # float32, absolute, on scores in 0..1 and raw scores of about 1
 SIZES = [(64, 64), (64, 96), (97, 150), (33, 200), (128, 128), (64, 64), (300, 200), (40, 40)]
 IMAGES = [image(*size, seed=seed) for seed, size in enumerate(SIZES)]
 PROMPTS = ["a cat", None, "two red circles on a table", "x", "", "a dog " * 9, "blue", "a fox"]
