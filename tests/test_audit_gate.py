@@ -57,3 +57,8 @@ def test_wrong_input_is_named(capsys, tmp_path):
     assert main([]) == 2 and "IMAGES" in capsys.readouterr().err
     assert main(["--smoke", "--scorer", "none"]) == 2
     assert "--scorer" in capsys.readouterr().err
+    for flag in ("--num-images", "--per-severity", "--seed"):
+        assert main(["--smoke", flag, "-1"]) == 2 and flag in capsys.readouterr().err
+    (tmp_path / "constant.txt").write_text("a grey wall")
+    Image.new("RGB", (80, 80), "grey").save(tmp_path / "constant.png")
+    assert main([str(tmp_path)]) == 2 and "found 1 with one" in capsys.readouterr().err

@@ -57,6 +57,8 @@ def test_a_forward_by_hand():
 def test_refuses(capsys):
     with pytest.raises(ConfigError, match="rtx4090"):
         estimate(recipe("24gb"), "tpu")
+    with pytest.raises(ConfigError, match="--num-gpus: expected 1"):
+        estimate(recipe("24gb"), "h100", 0)
     with pytest.raises(ConfigError, match="Qwen3-VL-8B"):
         estimate(RunConfig.from_json({}), "h100")
     assert main([str(RUNS / "24gb" / "config.json"), "--gpu", "rtx4090", "--json"]) == 0

@@ -158,6 +158,10 @@ def _minus(first: float | None, second: float | None) -> float | None:
 
 
 def _run(source: Path, options: argparse.Namespace) -> dict[str, Any]:
+    for name, least in (("num_images", 1), ("per_severity", 1), ("seed", 0)):
+        if getattr(options, name) < least:
+            flag = f"--{name.replace('_', '-')}"
+            raise ConfigError(f"{flag}: expected {least} or more, found {getattr(options, name)}")
     opinion = load_opinion(options.scorer, device=options.device)
     if opinion is None:
         raise ConfigError("--scorer: expected a scorer to ask, found none")
@@ -173,6 +177,11 @@ def _run(source: Path, options: argparse.Namespace) -> dict[str, Any]:
         seed=options.seed,
     )
     parts = list(tqdm(found, total=len(chosen), desc="audit", disable=None))
+    if not parts:
+        raise ConfigError(
+            f"{source}: expected pictures with prompts to ask about, found {len(sources)} with one "
+            "and none that can be used"
+        )
     return {
         "scorer": options.scorer,
         "num_images": len(parts),

@@ -89,11 +89,13 @@ def estimate(config: RunConfig, gpu: str, num_gpus: int = 1) -> dict[str, Any]:
     """Hours by step on `num_gpus` cards and GiB on each, plain JSON.
 
     Raises:
-        ConfigError: a backbone or card whose size is not known here.
+        ConfigError: a backbone or card whose size is not known here, or no card.
         SupervisionError: `images` is no folder of images with prompts.
     """
     if gpu not in GPUS:
         raise ConfigError(f"--gpu: expected one of {', '.join(GPUS)}, found {gpu!r}")
+    if num_gpus < 1:
+        raise ConfigError(f"--num-gpus: expected 1 or more, found {num_gpus}")
     sizes = BACKBONES.get(config.backbone.name)
     if sizes is None:
         raise ConfigError(
