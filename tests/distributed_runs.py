@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import sys
 import traceback
 from pathlib import Path
+
+from tests.free_port import free_port
 
 FORMS = {
     "one": ({}, 1),
@@ -84,9 +85,7 @@ def main(out: Path) -> int:
 
     write_set(out / "set")
     for form, (environment, world_size) in FORMS.items():
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
         children = []
         for rank in range(world_size):
             children.append(os.fork())

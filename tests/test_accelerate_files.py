@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from eliq.errors import TrainingError
+from tests.free_port import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = ROOT / "training" / "runs" / "accelerate"
@@ -30,11 +30,8 @@ def test_the_file_for_the_cpu_starts_two_processes(tmp_path):
     pytest.importorskip("accelerate")
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
     launch = [sys.executable, "-m", "accelerate.commands.launch"]
-    file = ["--config_file", str(FILES / "cpu_ddp.yaml"), "--main_process_port", port]
+    file = ["--config_file", str(FILES / "cpu_ddp.yaml"), "--main_process_port", str(free_port())]
     hidden = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(
         [*launch, *file, str(script), str(tmp_path)],
