@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -103,6 +104,9 @@ def test_from_another_directory_it_goes_on_and_paths_stay_right(tiny_scorer, tmp
     assert rows[:2] == before[:2] and rows[3]["path"] == str(tmp_path / "images/x.png")
     counts = take_away(Path("../out"), Selection(), tmp_path / "kept", how="copy")
     assert counts.num_taken == 4 and not counts.missing
+    lines = (tmp_path / "out/metadata.jsonl").read_text().splitlines()
+    names = [json.loads(line)["file_name"] for line in lines]
+    assert sorted(names) == [f"../images/{n}.png" for n in ("00000", "00001", "00002", "x")]
 
 
 def test_prompts_that_came_later_are_scored_with(tiny_scorer, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 
 import numpy as np
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 
 from eliq.bulk import finish_run, read_image_bytes
 from eliq.bulk.columns import COLUMN_NAMES
+from eliq.bulk.metadata import MetadataLines
 from eliq.bulk.score_stats import ScoreStats
 from tests.bulk_sets import picture_bytes, rows_of, run_inline, write_folder, write_tar
 
@@ -69,6 +71,28 @@ def test_datasets_loads_the_metadata(out, tmp_path, monkeypatch):
         "json", data_files=str(out / "metadata.jsonl"), split="train", cache_dir=str(tmp_path)
     )
     assert len(loaded) == 10 and loaded[0]["prompt"] == "picture 0"
+
+
+def test_datasets_loads_the_metadata_of_many_images(tiny_scorer, tmp_path, monkeypatch):
+    """It tells types from the beginning: there no image has a prompt, and none a flag."""
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
+    datasets = pytest.importorskip("datasets")
+    waiting, path = io.BytesIO(), tmp_path / "metadata.jsonl"
+    lines = MetadataLines(waiting)
+    rows = [{"prompt": None, "visual_quality": 0.5, "alignment": None, "flags": []}] * 60
+    rows += [{"prompt": "a fox", "visual_quality": 0.5, "alignment": 0.25, "flags": ["a", "b"]}] * 9
+    for number, row in enumerate(rows):
+        lines.add(f"{number}.png", row)
+    with open(path, "wb") as file:
+        lines.write_to(file)
+    loaded = datasets.load_dataset(
+        "json", data_files=str(path), split="train", cache_dir=str(tmp_path), chunksize=2000
+    )
+    assert len(loaded) == 69 and sorted(loaded["file_name"]) == sorted(
+        f"{n}.png" for n in range(69)
+    )
+    assert loaded[0]["file_name"] == "60.png" and loaded[0]["alignment"] == 0.25
+    assert [row["flags"] for row in loaded].count("a b") == 9
 
 
 def test_views_can_be_made_again(out):

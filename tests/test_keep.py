@@ -163,6 +163,27 @@ def test_stars_and_text_only_on_request(run, tmp_path):
         take_away(run, Selection(), tmp_path / "x", how="link", png_text=True)
 
 
+def test_the_folder_loads_as_an_imagefolder(run, tmp_path, capsys, monkeypatch):
+    """With the images themselves, links too, and with what an earlier selection brought."""
+    out, words = tmp_path / "kept", ["--link", str(tmp_path / "kept"), "--metadata", "-q"]
+    assert main(["keep", str(run), "--min-visual-quality", ".85", *words]) == 0
+    lines = [json.loads(line) for line in (out / "metadata.jsonl").read_text("utf-8").splitlines()]
+    assert {line["file_name"] for line in lines} == files(out) - {"metadata.jsonl"}
+    assert all(line["visual_quality"] > 0.85 and line["flags"] == "" for line in lines)
+    assert main(["keep", str(run), "--words", "other/a.png", *words]) == 0
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    datasets = pytest.importorskip("datasets")
+    loaded = datasets.load_dataset(
+        "imagefolder", data_dir=str(out), split="train", cache_dir=str(tmp_path / "cache")
+    )
+    assert len(loaded) == len(lines) + 1 and {row["image"].size for row in loaded} == {(512, 512)}
+    assert loaded["alignment"] == pytest.approx([0.8] * len(loaded))
+    (out / "metadata.jsonl").write_text("my notes")
+    assert main(["keep", str(run), *words]) == 1
+    assert (out / "metadata.jsonl").read_text() == "my notes"
+    assert "expected lines with file_name" in capsys.readouterr().err
+
+
 def test_stars_by_hand():
     rows = [({"visual_quality": 0.09, "alignment": None}, 0), ({"visual_quality": 0.1,
             "alignment": None}, 1), ({"visual_quality": 0.5, "alignment": 1.0}, 3),

@@ -22,6 +22,7 @@ from .arrow import pq
 from .atomic import write_file_atomically
 from .columns import SCHEMA
 from .fingerprint import RUN_NAME
+from .metadata import MetadataLines
 from .parts import iterate_rows
 from .plan import load_plan
 from .score_stats import ScoreStats
@@ -29,7 +30,6 @@ from .score_stats import ScoreStats
 __all__ = ["finish_run"]
 
 _ERROR_COLUMNS = ("id", "path", "member", "error_class", "error")
-_METADATA_COLUMNS = ("prompt", "visual_quality", "alignment", "flags")
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -44,12 +44,14 @@ def finish_run(out_dir: str | os.PathLike[str]) -> dict[str, Any]:
     """
     folder = Path(out_dir).resolve()
     plan = load_plan(folder)
+    cwd = _of_run(folder, "cwd") or ""
     summary = _Summary()
 
     def write_scores(file: BinaryIO) -> None:
         with ExitStack() as files:
             errors = files.enter_context(_beside(folder / "errors.csv"))
-            metadata = files.enter_context(_beside(folder / "metadata.jsonl"))
+            waiting = files.enter_context(tempfile.TemporaryFile(dir=folder))
+            metadata = MetadataLines(waiting)
             errors.write(_csv_line(_ERROR_COLUMNS))
             with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
                 for batch in iterate_rows(folder):
@@ -58,7 +60,8 @@ def finish_run(out_dir: str | os.PathLike[str]) -> dict[str, Any]:
                     rows = batch.to_pylist()
                     summary.add(rows)
                     errors.write(b"".join(map(_error_line, _failed(rows))))
-                    metadata.write(b"".join(_metadata_lines(rows, folder)))
+                    _add_metadata(metadata, rows, folder, cwd)
+            write_file_atomically(folder / "metadata.jsonl", metadata.write_to)
 
     write_file_atomically(folder / "scores.parquet", write_scores)
     result = summary.to_json() | {
@@ -67,7 +70,7 @@ def finish_run(out_dir: str | os.PathLike[str]) -> dict[str, Any]:
         "num_planned": plan.num_items,
         "num_pending_units": len(plan.pending_units(folder)),
         "num_gone_from_source": plan.num_gone,
-        "run": _fingerprint(folder / RUN_NAME),
+        "run": _of_run(folder, "fingerprint"),
     }
     text = json.dumps(result, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
     write_file_atomically(folder / "summary.json", text.encode())
@@ -125,14 +128,12 @@ def _csv_line(fields: Any) -> bytes:
     return text.getvalue().encode("utf-8", "backslashreplace")
 
 
-def _metadata_lines(rows: list[dict[str, Any]], folder: Path) -> Iterator[bytes]:
-    """One line an image that is a file of its own and was scored."""
+def _add_metadata(lines: MetadataLines, rows: list[dict[str, Any]], folder: Path, cwd: str) -> None:
+    """Of each image that is a file of its own and was scored; ``cwd`` is what paths start from."""
     for row in rows:
         if row["status"] == "ok" and row["member"] is None:
-            name = os.path.relpath(os.path.abspath(row["path"]), folder)
-            data = {"file_name": Path(name).as_posix()}
-            data |= {column: row[column] for column in _METADATA_COLUMNS}
-            yield json.dumps(data, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+            name = os.path.relpath(os.path.abspath(os.path.join(cwd, row["path"])), folder)
+            lines.add(Path(name).as_posix(), row)
 
 
 @contextmanager
@@ -144,8 +145,8 @@ def _beside(path: Path) -> Iterator[BinaryIO]:
         write_file_atomically(path, lambda target: shutil.copyfileobj(file, target))
 
 
-def _fingerprint(path: Path) -> Any:
+def _of_run(folder: Path, name: str) -> Any:
     try:
-        return json.loads(path.read_bytes())["fingerprint"]
+        return json.loads((folder / RUN_NAME).read_bytes())[name]
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -106,6 +106,14 @@ def keep(
     png_text: Annotated[
         bool, typer.Option("--png-text", help="With --copy: the scores as text in PNG copies.")
     ] = False,
+    metadata: Annotated[
+        bool,
+        typer.Option(
+            "--metadata",
+            help="In OUT a metadata.jsonl with prompts and scores: datasets loads it as an "
+            "imagefolder.",
+        ),
+    ] = False,
     format: FormatOption = Format.auto,
     json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")] = False,
@@ -122,8 +130,10 @@ def keep(
     given = {how: target for how, target in targets.items() if target is not None}
     if len(given) + listed > 1:
         raise typer.BadParameter("choose one of --list, --link, --hardlink and --copy")
-    if not given and (flat or xmp or png_text):
-        raise typer.BadParameter("--flat, --xmp and --png-text need --link, --hardlink or --copy")
+    if not given and (flat or xmp or png_text or metadata):
+        raise typer.BadParameter(
+            "--flat, --xmp, --png-text and --metadata need --link, --hardlink or --copy"
+        )
     if png_text and "copy" not in given:
         raise typer.BadParameter("--png-text needs --copy: a link is the original itself")
     if given and null:
@@ -132,7 +142,10 @@ def keep(
     if not given:
         return _list(directory, selection, as_json=chosen is Format.json, null=null)
     ((how, target),) = given.items()
-    marks = {"flat": flat, "xmp": xmp, "rate_by": rate_by.value, "png_text": png_text}
+    marks = {
+        "flat": flat, "xmp": xmp, "rate_by": rate_by.value, "png_text": png_text,
+        "metadata": metadata,
+    }  # fmt: skip
     return _take(directory, selection, target, how, chosen, marks)
 
 

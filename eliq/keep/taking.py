@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from ..bulk import read_image_bytes
 from ..errors import BulkError, ConfigError, ImageError
 from .marks import RATE_BY, png_with_text, xmp_sidecar
+from .metadata import FolderMetadata
 from .names import numbered, relative_name
 from .selection import Selection, iterate_kept, run_folder
 
@@ -51,6 +53,7 @@ def take_away(
     xmp: bool = False,
     rate_by: str = "visual_quality",
     png_text: bool = False,
+    metadata: bool = False,
     observer: Callable[[TakenCounts], None] | None = None,
 ) -> TakenCounts:
     """Link or copy what ``selection`` keeps of the run in ``out_dir`` into ``target``.
@@ -65,6 +68,8 @@ def take_away(
         xmp: also a sidecar ``name.ext.xmp`` with a rating of 0 to 5, for ``rate_by`` (one of
             `RATE_BY`).
         png_text: with "copy": PNG copies get the scores as text ``eliq``.
+        metadata: also ``metadata.jsonl`` with prompts and scores, by which
+            ``datasets.load_dataset("imagefolder", data_dir=target)`` loads the images.
         observer: called after each image.
 
     Raises:
@@ -76,25 +81,31 @@ def take_away(
     base, root = run_folder(out_dir), Path(target)
     _make_folder(root)
     counts = TakenCounts()
-    for row in iterate_kept(out_dir, selection):
-        counts.num_kept += 1
-        if row["member"] is not None and how != "copy":
-            raise BulkError(
-                f"{row['path']}: its members cannot be linked, they lie inside a tar; use --copy"
-            )
-        original = _original(row, base)
-        place = root / relative_name(row, flat=flat)
-        try:
-            taken = _Taken(row, original, how, png_text, counts)
-        except (OSError, BulkError):
-            counts.missing.append(str(row["path"]))
-            continue
-        _make_folder(place.parent, inside=root)
-        final = _settle(place, original, taken, counts)
-        if xmp:
-            _write_new(_with_suffix(final, ".xmp"), xmp_sidecar(row, rate_by), replace=True)
-        if observer is not None:
-            observer(counts)
+    with FolderMetadata(root) if metadata else nullcontext() as listed:
+        for row in iterate_kept(out_dir, selection):
+            counts.num_kept += 1
+            if row["member"] is not None and how != "copy":
+                raise BulkError(
+                    f"{row['path']}: its members cannot be linked, they lie inside a tar; use "
+                    "--copy"
+                )
+            original = _original(row, base)
+            place = root / relative_name(row, flat=flat)
+            try:
+                taken = _Taken(row, original, how, png_text, counts)
+            except (OSError, BulkError):
+                counts.missing.append(str(row["path"]))
+                continue
+            _make_folder(place.parent, inside=root)
+            final = _settle(place, original, taken, counts)
+            if listed is not None:
+                listed.add(final, row)
+            if xmp:
+                _write_new(_with_suffix(final, ".xmp"), xmp_sidecar(row, rate_by), replace=True)
+            if observer is not None:
+                observer(counts)
+        if listed is not None:
+            listed.write()
     return counts
 
 
