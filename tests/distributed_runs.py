@@ -8,6 +8,7 @@ before torch computes anything, so that none of them inherits a broken thread po
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -21,6 +22,15 @@ FORMS = {
     "ddp": ({}, 2),
     "fsdp": ({"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}, 2),
 }
+# Imported once, before the processes fork, and not by each of the five: seconds, every time.
+HEAVY = (
+    "accelerate",
+    "peft",
+    "torch.distributed.fsdp",
+    "torch.distributed.tensor",
+    "transformers.models.qwen3_vl.modeling_qwen3_vl",
+    "training.stage1",
+)
 SETTINGS = {
     "num_steps": 2,
     "tuples_per_forward": 2,
@@ -80,9 +90,10 @@ def tune(out: Path, world_size: int) -> None:
 
 def main(out: Path) -> int:
     """Runs every form; the exit code is not 0 where one process failed."""
-    import training.stage1  # noqa: F401 - imported once, before the processes fork
     from tests.tiny_supervision import write_set
 
+    for name in HEAVY:
+        importlib.import_module(name)
     write_set(out / "set")
     for form, (environment, world_size) in FORMS.items():
         address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
