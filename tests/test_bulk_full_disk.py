@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,9 +14,8 @@ pytest.importorskip("pyarrow", reason="needs eliq[bulk]")
 from eliq.bulk import RunConfig, finish_run, iterate_rows, plan_run, run_local
 from eliq.errors import BulkError
 from tests.hostile_images import picture
+from tests.run_program import eliq
 from tests.test_full_disk import files_no_larger_than, small_disk  # noqa: F401
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -79,25 +77,18 @@ def test_the_command_on_a_small_disk(images, tmp_path, tiny_checkpoint_dir, smal
     """Through the installed command: exit code 1 and one line, then 0 when there is room."""
     whole = config(images, tmp_path / "whole", tiny_checkpoint_dir)
     run_local(whole, plan_run(whole))
-    code = "import sys; from eliq.cli import main; sys.exit(main())"
 
     def run(disk: Path) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            [
-                sys.executable, "-c", code, "run", os.fspath(images), "--out", str(disk / "out"),
-                "--checkpoint", str(tiny_checkpoint_dir), "--workers", "1", "--part-size", "6",
-                "--no-report",
-            ],
-            capture_output=True,
-            text=True,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        return eliq(
+            "run", images, "--out", disk / "out", "--checkpoint", tiny_checkpoint_dir,
+            "--workers", 1, "--part-size", 6, "--no-report",
         )  # fmt: skip
 
     size_kib, refused = 40, 0
     while (done := run(small_disk(size_kib))).returncode != 0:
         assert done.returncode == 1, done.stderr
-        lines = done.stderr.strip().splitlines()
-        assert "No space left on device" in lines[-1] and lines[-1].startswith("error: "), lines
+        assert done.stderr.startswith("eliq: error: ") and done.stderr.count("\n") == 1, done.stderr
+        assert "No space left on device" in done.stderr
         assert done.stdout == ""
         refused, size_kib = refused + 1, size_kib * 3 // 2
         assert size_kib < 10_000
