@@ -14,7 +14,7 @@ trained on.
 Writes the trained visual tower as checkpoints of `training.run_state`; `train.py --image2prompt`
 takes it. Stopped or killed, the same command goes on.
 
-Hardware and time: RN50 at 512 px wants a GPU of 24 GB [estimated, not run].
+Hardware and time: RN50 at 512 px wants a GPU of 24 GB [computed by memory.py, not run].
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@
 The published schedule: 100 epochs of batches of 32 at 1e-5 (head 1e-4), ten prompt-grouped repeats.
 Published, SRCC / PLCC: .8401 / .8922;
 they stand in table.md as reference rows.
-Hardware and time: a GPU of 24 GB [estimated, not run]; ours has not been run: the set and CLIP's
-weights are not in the repository.
+Hardware and time: a GPU of 24 GB [computed by memory.py, not run]; ours has not been run: the set
+and CLIP's weights are not in the repository.
 """
 
 from __future__ import annotations
