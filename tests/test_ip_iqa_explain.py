@@ -260,6 +260,16 @@ def test_without_a_word_all_of_them_are_in_the_strip(directory, picture_path, tm
     assert [row["word"] for row in rows][1:] == ["a", "red", "fox", "in", "Snow", "fox-hole"]
 
 
+def test_a_person_gets_one_line_a_word(directory, picture_path, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "100")
+    code, out, err = run(capsys, picture_path, "-p", PROMPT, "-c", directory, "-o", tmp_path / "m")
+    lines = out.splitlines()
+    assert code == 0 and len(lines) == 8, out  # headings, the whole prompt, six words
+    assert "Füchse_1_00_the_whole_prompt.png" in lines[1] and lines[4].startswith("fox ")
+    assert "png" not in "".join(lines[2:]) and str(tmp_path / "m" / "Füchse_1_words.png") in err
+
+
 def test_mistakes_are_said_in_one_line(
     directory, picture_path, tmp_path, tiny_checkpoint_dir, capsys
 ):

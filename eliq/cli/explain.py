@@ -67,9 +67,10 @@ def explain_image(
     directory = Path(out_dir).expanduser()
     directory.mkdir(parents=True, exist_ok=True)
     rows = _write_pictures(found, image, checkpoint, directory, with_words=bool(words))
-    _show(rows, as_json=as_json)
+    strip_path = _strip_path(image, directory)
+    _show(rows, as_json=as_json, strip_path=strip_path)
     if not quiet:
-        message(f"all maps side by side: {_strip_path(image, directory)}")
+        message(f"all maps side by side: {strip_path}")
     if found.unread and not quiet:
         shown = ", ".join(found.unread[:5]) + (", ..." if len(found.unread) > 5 else "")
         message(f"{len(found.unread)} words stand beyond what the model reads: {shown}")
@@ -144,7 +145,8 @@ def _save(picture: Any, path: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _show(rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
+def _show(rows: Sequence[dict[str, Any]], *, as_json: bool, strip_path: Path) -> None:
+    """Rows as JSON, or for people a table that names the pictures of single words."""
     if as_json:
         for row in rows:
             emit(json.dumps(row, ensure_ascii=True, allow_nan=False) + "\n")
@@ -159,7 +161,8 @@ def _show(rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
     for row in rows:
         place = "no place" if row["is_flat"] else f"{row['x']:.2f}, {row['y']:.2f}"
         shares = (f"{row['peak']:.2f}", f"{row['whole_image_share']:.0%}")
-        cells = (row["word"], place, *shares, row["path"])
+        own = "" if row["path"] == str(strip_path) else Path(row["path"]).name
+        cells = (row["word"], place, *shares, own)
         table.add_row(*(Text(printable(cell)) for cell in cells))
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     with console.capture() as capture:
