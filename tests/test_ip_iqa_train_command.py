@@ -78,6 +78,8 @@ def test_own_ratings_become_a_model_with_their_scale(clip_dir, ratings, tmp_path
     assert code == 2 and printed == "" and "--scale" in err and "from 1 to 9" in err
     code, _, err = run(capsys, *base, "--splits", 2, "--scale", 0, 5)
     assert code == 2 and "0 5" in err and "from 1 to 9" in err
+    code, _, err = run(capsys, *base, "--splits", 0, "--scale", 1, 9)
+    assert code == 2 and "num_splits" in err
     assert not out.exists()  # said before anything was made
     code, printed, err = run(capsys, *base, "--splits", 2, "--scale", 1, 9)
     assert code == 0, err
@@ -270,3 +272,21 @@ def test_pixels_that_were_torn_are_said(tmp_path):
     kept.write_bytes(kept.read_bytes()[:100])
     with pytest.raises(TrainingError, match="made again"):
         pixels[[0]]
+
+
+def test_memory_of_a_step_is_counted_by_hand():
+    """Of a model that reads the prompt alone only the head keeps anything."""
+    from training.ip_iqa.memory import kept_bytes, step_bytes
+
+    model = tiny_model(tiny_config(streams="prompt", fusion=False, qa_token=False)).train()
+    tokens = torch.tensor([[256, 5, 257]] * 2)
+    kept = kept_bytes(model, torch.rand(2, 3, 64, 64), tokens)
+    # Dropout's mask and result of 24 numbers, tanh's result of 32, dropout's of 32, the loss.
+    assert 2 * 4 * (24 + 32 + 32) <= kept <= 2 * 4 * (3 * 24 + 4 * 32 + 10)
+    found = step_bytes(tiny_config(), 1000)
+    one = step_bytes(tiny_config(), 500)
+    assert found["kept"] == pytest.approx(2 * one["kept"], rel=0.01)
+    assert found["weights"] == one["weights"]
+    assert found["sum"] == pytest.approx(
+        found["kept"] + found["weights"] + found["gradients_and_moments"], abs=0.003
+    )

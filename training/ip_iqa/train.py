@@ -12,7 +12,8 @@ command goes on. Writes table.md, table.json and the model of every repeat, as a
 published sets. Prints one JSON object.
 `table_agiqa_1k.py` and `table_agiqa_3k.py` are this with the settings of the two tables.
 
-Hardware and time: RN50 at 512 px in float32, batch 32, wants a GPU of 24 GB [estimated, not run].
+Hardware and time: RN50 at 512 px in float32, batch 32, wants a GPU of 24 GB [computed by
+memory.py, not run].
 Expect: the published rows stand in the table; ours have not been run on a benchmark.
 """
 
@@ -137,6 +138,10 @@ def _run(options: argparse.Namespace, stop: StopRequest, placement: Placement) -
     name, _, path = options.set.partition("=")
     if name not in READERS or not path:
         raise TrainingError(f"--set: expected NAME=PATH with a name of {sorted(READERS)}")
+    settings = RatingSettings(
+        num_epochs=options.epochs, batch_size=options.batch, learning_rate=options.learning_rate
+    )
+    splits = SplitSettings(num_splits=options.splits)
     rated = READERS[name](path)
     if placement.is_main:
         _say_what_is_left_out(rated)
@@ -147,14 +152,11 @@ def _run(options: argparse.Namespace, stop: StopRequest, placement: Placement) -
         load_visual(model, options.image2prompt)
     with placement.main_first():  # images are decoded once
         data = rated_data(rated, encoder, options.out / "pixels", progress=placement.is_main)
-    settings = RatingSettings(
-        num_epochs=options.epochs, batch_size=options.batch, learning_rate=options.learning_rate
-    )
     return train(
         model,
         data,
         settings,
-        SplitSettings(num_splits=options.splits),
+        splits,
         options.out,
         set_name=name,
         fingerprint={"clip": str(options.clip), "image2prompt": bool(options.image2prompt)},
@@ -232,7 +234,7 @@ def _parser(defaults: dict[str, Any]) -> argparse.ArgumentParser:
         "--keep",
         choices=("all", "none"),
         default="all",
-        help="the models of the repeats, in --out/models; 0.4 GB each with RN50",
+        help="the models of the repeats, in --out/models; 0.5 GB each with RN50",
     )
     parser.add_argument("--smoke", action="store_true", help="tiny towers on rendered scenes")
     parser.set_defaults(**defaults)
