@@ -185,7 +185,7 @@ def test_one_colour_is_no_positive(tmp_path):
     assert report.left_out == {"one: constant_image": 5, "two: constant_image": 5}
 
 
-def test_other_settings_or_texts_do_not_mix(tmp_path):
+def test_other_settings_or_texts_do_not_mix(tmp_path, caplog):
     make(tmp_path)
     with pytest.raises(TrainingError, match="seed 0, found 1"):
         make(tmp_path, PositivesConfig(models=FAKE.models, seed=1))
@@ -197,6 +197,7 @@ def test_other_settings_or_texts_do_not_mix(tmp_path):
     # Where a model lies and how it is loaded may differ.
     moved = ModelSettings("elsewhere/one", offload="model")
     assert make(tmp_path, PositivesConfig(models=(moved,))).num_images == 5
+    assert "images of one were made by one, and go on with elsewhere/one" in caplog.text
 
 
 def test_seeds_depend_on_what_the_image_is_and_on_nothing_else():

@@ -148,6 +148,38 @@ def test_what_the_end_needs_is_asked_for_at_the_beginning(tmp_path, monkeypatch)
 @pytest.mark.parametrize(
     ("data", "said"),
     [
+        ({"backbone": {"name": "Qwen/Qwen3-VL-8B-Instuct"}}, "backbone.name: .*Instuct"),
+        ({"backbone": {"name": "HERE"}}, "backbone.name: expected config.json in the directory"),
+        ({"positives": {"models": ["tiny-sd", "owner/sd"]}}, "positives: sd: .*model_index.json"),
+        ({"negatives": {"weak_models": ["owner/old"]}}, "negatives: old: .*model_index.json"),
+        ({"negatives": {"gate": {"scorer": "zero-shot:owner/vl"}}}, "gate.scorer: .*owner/vl"),
+        ({"negatives": {"gate": {"scorer": "owner/critic"}}}, "gate.scorer: .*owner/critic"),
+        ({"evaluation": {"zero_shot": "owner/vl"}}, "evaluation.zero_shot: .*owner/vl"),
+    ],
+)
+def test_a_model_that_is_not_there_is_named_before_the_first_step(
+    data, said, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    text = json.dumps({**SMOKE, **data}).replace("HERE", str(tmp_path))
+    config = RunConfig.from_json(json.loads(text))
+    monkeypatch.setattr("training.whole_run.steps.check_libraries", lambda config: None)
+    with pytest.raises(TrainingError, match=said):
+        run_all(config, tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_tiny_models_have_no_files_and_metrics_are_looked_for():
+    from training.whole_run.model_checks import check_models
+
+    check_models(RunConfig.from_json(SMOKE))  # tiny ones have no files
+    with pytest.raises(EvaluationError, match="pyiqa"):
+        check_models(RunConfig.from_json({**SMOKE, "evaluation": {"pyiqa": ["no_such_metric"]}}))
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
         ({"stage3": {}}, "stage3"),
         ({"stage1": {"learning_rat": 1}}, "learning_rat"),
         ({"backbone": {"dtype": "int8"}}, "dtype"),

@@ -96,6 +96,9 @@ def read_settings(path: Path, known: Iterable[str]) -> dict[str, Any]:
     unknown = sorted(set(data) - set(known))
     if unknown:
         raise ConfigError(f"{path}: unknown key {unknown[0]!r}; known are {', '.join(known)}")
+    for key in ("stage1", "stage2"):
+        if not isinstance(data.get(key, {}), dict):
+            raise ConfigError(f"{path}: {key}: expected an object, found {data[key]!r}")
     return data
 
 

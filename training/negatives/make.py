@@ -26,6 +26,7 @@ from ..journal import Journal, read_journal, write_atomically
 from ..positives import (
     ModelSettings,
     Shard,
+    check_same_models,
     free_memory,
     load_pipeline,
     save_generated,
@@ -168,7 +169,7 @@ def _is_done(out: Path, job: Job, row: dict[str, Any] | None) -> bool:
 def _check_settings(out: Path, config: NegativesConfig) -> None:
     """A folder may get further models and kinds; what made its images may not change."""
     now = json.loads(json.dumps(config.to_json()))
-    models = {settings.name: settings.to_json() for settings in config.all_models}
+    models = {one.name: json.loads(json.dumps(one.to_json())) for one in config.all_models}
     ours = {**_FORMAT, **{key: now[key] for key in _DECIDING}, "models": models}
     path = out / _SETTINGS_NAME
     if path.is_file():
@@ -182,14 +183,7 @@ def _check_settings(out: Path, config: NegativesConfig) -> None:
                     f"{out} holds negatives of {key} {saved.get(key)!r}, found {ours[key]!r}: "
                     "restore it or choose another folder"
                 )
-        for name in set(models) & set(saved["models"]):
-            for key, value in json.loads(json.dumps(models[name])).items():
-                # How it is loaded leaves the image as it is.
-                if key not in ("offload", "model") and saved["models"][name].get(key) != value:
-                    raise TrainingError(
-                        f"{out} holds images of {name} with {key} {saved['models'][name][key]!r}, "
-                        f"found {value!r}: restore it, or give the model another name"
-                    )
+        check_same_models(out, saved["models"], models)
         ours["models"] = {**saved["models"], **models}
         if ours == saved:
             return

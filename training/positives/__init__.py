@@ -6,6 +6,7 @@ from .config import PositivesConfig
 from .loading import free_memory, load_pipeline
 from .make import PositivesReport, make_positives, read_models, read_positives
 from .models import DEFAULT_MODELS, KNOWN_MODELS, ModelSettings, model_settings
+from .same_models import check_same_models
 from .saving import save_generated, why_unusable
 from .seeds import image_seed
 from .shards import Shard
@@ -17,6 +18,7 @@ __all__ = [
     "PositivesConfig",
     "PositivesReport",
     "Shard",
+    "check_same_models",
     "free_memory",
     "image_seed",
     "load_pipeline",

@@ -30,6 +30,7 @@ from ..stop_request import StopRequest
 from .config import PositivesConfig
 from .loading import free_memory, load_pipeline
 from .models import ModelSettings
+from .same_models import check_same_models
 from .saving import save_generated, why_unusable
 from .seeds import image_seed
 from .shards import Shard
@@ -224,14 +225,7 @@ def _check_settings(out: Path, config: PositivesConfig) -> None:
                     f"{out} holds positives of {key} {saved.get(key)!r}, found {settings[key]!r}: "
                     "restore it or choose another folder"
                 )
-        for name in set(models) & set(saved["models"]):
-            for key, value in models[name].items():
-                # How it is loaded leaves the image as it is.
-                if key not in ("offload", "model") and saved["models"][name].get(key) != value:
-                    raise TrainingError(
-                        f"{out} holds images of {name} with {key} {saved['models'][name][key]!r}, "
-                        f"found {value!r}: restore it, or give the model another name"
-                    )
+        check_same_models(out, saved["models"], models)
         settings["models"] = {**saved["models"], **models}
         if settings == saved:
             return

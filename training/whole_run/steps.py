@@ -39,10 +39,12 @@ from ..stage_settings import stage_configs
 from ..stop_request import StopRequest
 from .checks import check_libraries, read_rated
 from .config import RunConfig
+from .model_checks import check_models
 
 __all__ = ["run_all"]
 
 log = logging.getLogger("eliq")
+_CONFIG_NAME = "config.json"
 _FREE = ("evaluation", "num_workers")  # may differ when a run goes on
 
 
@@ -58,7 +60,7 @@ def run_all(
     """Runs every step; returns what each did (nothing in processes other than the first).
 
     `smoke` takes the stages' settings for a model of no size. Benchmarks are read, and libraries
-    looked for, before the first step.
+    and models looked for, before the first step.
 
     Raises:
         Stopped, Interrupted: `stop` was requested; the same call goes on.
@@ -69,6 +71,8 @@ def run_all(
     check_libraries(config)
     if placement.is_main:
         run.rated = read_rated(config)
+        if not (out / _CONFIG_NAME).is_file():  # a run that goes on may be past some of them
+            check_models(config)
         _claim(config, out)
     images = run.step("positives", run.positives)
     run.step("set", lambda: run.supervision(images))
@@ -223,7 +227,7 @@ class _Run:
 
 def _claim(config: RunConfig, out: Path) -> None:
     """Says in the folder what its run is of, or checks that this run is of the same."""
-    path = out / "config.json"
+    path = out / _CONFIG_NAME
     ours = json.loads(json.dumps(config.to_json()))
     if path.is_file():
         theirs = json.loads(path.read_text(encoding="utf-8"))
