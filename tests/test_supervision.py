@@ -105,6 +105,8 @@ def test_same_seed_same_bytes_whatever_the_workers_and_the_kill(built, images, t
 @pytest.mark.slow
 def test_workers_change_nothing(built, images, tmp_path):
     build_supervision(images, tmp_path, CONFIG, num_workers=2)
+    with pytest.raises(ConfigError, match="num_workers: expected 0 or more, found -1"):
+        build_supervision(images, tmp_path, CONFIG, num_workers=-1)
     assert contents(tmp_path) == contents(built)
 
 

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ..errors import SupervisionError
+from ..errors import ConfigError, SupervisionError
 from .config import SupervisionConfig
 from .making import PARTIAL_SUFFIX, Job, Skipped, run_job
 from .manifest import LADDERS_NAME, MANIFEST_NAME, ManifestWriter
@@ -98,7 +98,10 @@ def build_supervision(
 
     Raises:
         SupervisionError: no usable source, or `out_dir` holds a set made of something else.
+        ConfigError: fewer than 0 workers.
     """
+    if num_workers < 0:
+        raise ConfigError(f"num_workers: expected 0 or more, found {num_workers}")
     config = config or SupervisionConfig()
     out_dir = Path(out_dir)
     sources = read_sources(images_dir, prompts_path)
