@@ -228,9 +228,15 @@ def test_no_prompt_of_a_held_out_pair_is_trained_on():
 def test_a_tower_is_taken_from_a_finished_run_and_a_failed_check_is_said(tmp_path, caplog):
     model, _, data, _ = smoke_start(tmp_path)
     settings = Image2PromptSettings(num_epochs=2, batch_size=8, num_checked=8)
+    early = StopAfter(1)  # nothing is saved yet: the next start begins anew
+    pulling.image2prompt(model, data, settings, tmp_path, stop=early, progress=False)
+    model = smoke_start(tmp_path)[0]
     stop = StopAfter(len(data) // 8 + 1)
     result = pulling.image2prompt(model, data, settings, tmp_path, stop=stop, progress=False)
     assert result.stopped
+    assert [check["step"] for check in result.checks] == [0, (len(data) - 8) // 8]
+    logged = (tmp_path / "metrics.jsonl").read_text()
+    assert logged.count('"image_spread"') == 2  # the first check once
     with pytest.raises(TrainingError, match="epoch 1 of 2"):
         pulling.load_visual(tiny_model(), tmp_path)
     with pytest.raises(TrainingError, match="found none"):

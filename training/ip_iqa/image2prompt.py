@@ -118,10 +118,10 @@ def image2prompt(
     per_epoch = len(trained) // settings.batch_size
     if resumed is not None:
         track = {key: resumed[key] for key in track}
-    elif placement.is_main:
-        track["checks"].append(_checked(model, data, checked, targets, curves, 0))
     if placement.is_main:
-        curves.truncate(track["epoch"] * per_epoch)
+        curves.truncate(-1 if resumed is None else track["epoch"] * per_epoch)
+        if resumed is None:
+            track["checks"].append(_checked(model, data, checked, targets, curves, 0))
     bar = tqdm(
         total=settings.num_epochs * per_epoch,
         initial=track["epoch"] * per_epoch,
