@@ -123,6 +123,20 @@ def test_a_resnet_in_open_clips_layout_comes_back_as_it_was(open_clip_dir):
     assert larger.model(images(size=96), torch.tensor([[256, 5, 257]] * 2)).shape == (2, 2)
 
 
+def test_counters_of_batches_may_be_left_out(open_clip_dir):
+    folder, model = open_clip_dir
+    path = folder / "open_clip_model.safetensors"
+    state = {n: t for n, t in load_file(path).items() if not n.endswith("num_batches_tracked")}
+    save_file(state, path)
+    weights = load_clip(folder, image_size_px=64).model.visual.state_dict()
+    own = model.visual.state_dict()
+    assert all(torch.equal(weights[n], own[n]) for n in own if "num_batches" not in n)
+    del state["visual.bn1.running_mean"]
+    save_file(state, path)
+    with pytest.raises(BackboneError, match="1 missing"):
+        load_clip(folder, image_size_px=64)
+
+
 def test_the_same_seed_makes_the_same_start(open_clip_dir):
     folder, _ = open_clip_dir
     first, second = (load_clip(folder, image_size_px=64).model.state_dict() for _ in range(2))
