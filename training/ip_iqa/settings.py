@@ -8,15 +8,12 @@ From the released code where the paper is silent: mean squared error on raw opin
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, TypeVar
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from eliq.errors import ConfigError
 
 __all__ = ["Image2PromptSettings", "RatingSettings", "SplitSettings"]
-
-_Kind = TypeVar("_Kind")
 
 
 @dataclass(frozen=True)
@@ -92,13 +89,6 @@ class SplitSettings:
 def to_json(settings: Any) -> dict[str, Any]:
     """Plain JSON form of any of the settings."""
     return asdict(settings)
-
-
-def from_json(kind: type[_Kind], data: Mapping[str, Any]) -> _Kind:
-    """Inverse of :func:`to_json`; a name that is none raises ConfigError."""
-    if unknown := set(data) - {field.name for field in fields(kind)}:
-        raise ConfigError(f"{kind.__name__}: no setting is called {sorted(unknown)}")
-    return kind(**data)
 
 
 def _positive(settings: Any, *names: str) -> None:
