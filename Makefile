@@ -25,8 +25,10 @@ demo: $(VENV)/.installed  ## score and rank the example images, write a contact 
 	@echo "Contact sheet: $(CURDIR)/$(SHEET)"
 	@echo "The embedded critic sees damage; its alignment knows rendered scenes alone, not photographs (README, limits)."
 
-test: $(VENV)/.installed-dev  ## run the tests (offline, CPU, about two minutes)
-	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+# One thread, as the tests were written with: it adds in the same order on every machine.
+# PYTEST_ARGS="-n 2 --dist loadfile" takes two processes instead of one.
+test: $(VENV)/.installed-dev  ## run the tests (offline, CPU, about seven minutes)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(PYTEST_ARGS)
 
 check: $(VENV)/.installed-dev  ## lint and check the formatting
 	@$(BIN)/ruff check .
