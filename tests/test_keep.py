@@ -221,7 +221,18 @@ def call(capsys, *argv):
     return code, captured.out, captured.err
 
 
+def test_listed_paths_can_be_opened_from_here(run, tmp_path, capsys, monkeypatch):
+    (tmp_path / "deep").mkdir()
+    for here, expected in (("", "images/a.png"), ("deep", "../images/a.png")):
+        monkeypatch.chdir(tmp_path / here)
+        code, out, _ = call(capsys, "keep", run, "--min-visual-quality", ".85")
+        assert code == 0 and out.splitlines()[0] == expected and Path(expected).exists()
+        code, out, _ = call(capsys, "keep", run, "--min-visual-quality", ".85", "--json")
+        assert json.loads(out.splitlines()[0])["path"] == expected
+
+
 def test_the_command_lists_links_and_counts(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     code, out, err = call(capsys, "keep", run, "--min-visual-quality", ".5", "--list")
     assert code == 0 and len(out.splitlines()) == 8 and not err
     assert out.splitlines()[0] == "images/a.png"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import signal
@@ -12,7 +13,9 @@ import time
 import pytest
 
 pytest.importorskip("pyarrow")
-from eliq.cli import main
+from eliq.bulk import RunConfig
+from eliq.cli import main, run_processes
+from eliq.errors import BulkError
 from tests.bulk_sets import rows_of, write_folder
 from tests.run_program import COMMAND, ENVIRONMENT, eliq, run_options
 from tests.test_full_disk import small_disk  # noqa: F401
@@ -64,17 +67,46 @@ def test_two_processes_give_what_one_gives(folder, common, tmp_path):
     assert json.loads(done.stdout)["num_images"] == 6 and rows_of(tmp_path / "two") == one
 
 
-@pytest.mark.slow
-def test_failures_of_all_processes_count_together(folder, common, tmp_path):
+class FakeChild:
+    """A process of --devices that scores until it is told to end."""
+
+    def __init__(self, *_):
+        self.returncode, self.stdin = None, io.BytesIO()
+
+    def poll(self):
+        return self.returncode
+
+    def send_signal(self, signum):
+        self.returncode = 143
+
+    def wait(self):
+        return self.returncode
+
+
+@pytest.mark.parametrize("ends_alone", [False, True])
+def test_failures_of_all_processes_count_together(monkeypatch, ends_alone):
     """One in each share: neither process alone has too many."""
-    for name in ("00001b.png", "00003b.png"):
-        (folder / name).write_bytes(b"no image")
-    words = [word for word in common if word not in ("--device", "cpu")]
-    words[1] = tmp_path / "two"
-    # Parts of two: the bad ones lie in the second part and in the third.
-    done = eliq("run", folder, *words, "--devices", "cpu,cpu", "--max-errors", 1)
-    assert done.returncode == 1, done.stdout
-    assert "stopped: 2 images failed, more than --max-errors 1" in done.stderr
+    children, counts = [], iter([(4, 1), (6, 2), (8, 2), (8, 2)])
+
+    def count(plan):
+        if ends_alone and len(children) == 2:
+            for child in children:
+                child.returncode = 0
+        return next(counts)
+
+    def start(*given):
+        children.append(FakeChild())
+        return children[-1]
+
+    monkeypatch.setattr(run_processes, "_start", start)
+    monkeypatch.setattr(run_processes, "_count", count)
+    monkeypatch.setattr(run_processes, "_POLL_S", 0.0)
+    seen = []
+    with pytest.raises(BulkError, match="stopped: 2 images failed, more than --max-errors 1"):
+        config = RunConfig("images", "out", max_errors=1)
+        run_processes.run_on_devices(config, None, ["cpu", "cpu"], seen.append)
+    assert [child.returncode for child in children] == [0 if ends_alone else 143] * 2
+    assert [one.num_new for one in seen] == [0, 2][: len(seen)]
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+import os
 import sys
 from collections.abc import Mapping
 from enum import Enum
@@ -172,9 +173,13 @@ def make_selection(
 
 
 def _list(directory: str, selection: Selection, *, as_json: bool, null: bool) -> int:
-    from ..keep import iterate_kept
+    from ..keep import iterate_kept, run_folder
 
+    began = os.path.abspath(run_folder(directory))
+    is_elsewhere = began != os.getcwd()
     for row in iterate_kept(directory, selection):
+        if is_elsewhere and not os.path.isabs(row["path"]):  # as it is called from here
+            row["path"] = os.path.relpath(os.path.join(began, row["path"]))
         if as_json:
             facts = {key: row[key] for key in _LISTED}
             emit(json_module.dumps(facts, ensure_ascii=False, allow_nan=False) + "\n")
