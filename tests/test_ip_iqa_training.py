@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import math
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from eliq.correlation import srcc
 from eliq.errors import TrainingError
 from eliq.ip_iqa import PromptTokenizer
+from training.embedded.nouns import NOUNS
 from training.evaluation import RatedImage, RatedSet
 from training.ip_iqa import ablate as ablation
 from training.ip_iqa import attention_check
 from training.ip_iqa import image2prompt as pulling
 from training.ip_iqa import train as training_command
 from training.ip_iqa.ablation_report import margins
+from training.ip_iqa.attention_figure import attention_figure
 from training.ip_iqa.data import RatedData, TensorPixels, paired_data, rated_data, trimmed
 from training.ip_iqa.fitting import correlations, fit, make_optimizer, predict
+from training.ip_iqa.local_damage import KINDS, Damage, damaged, soft_box
 from training.ip_iqa.published import references
-from training.ip_iqa.rated_scenes import SceneSettings, rated_scenes, true_scenes
+from training.ip_iqa.rated_scenes import SceneSettings, felt, rated_scenes, true_scenes
 from training.ip_iqa.settings import Image2PromptSettings, RatingSettings, SplitSettings
 from training.ip_iqa.splits import grouped_folds, run_splits
 from training.run_state import StopRequest
@@ -198,21 +203,76 @@ def test_a_collapsed_tower_is_reported(tmp_path, caplog):
     assert "collapsed" in caplog.text
 
 
+def named_things(prompt: str, nouns) -> list[str]:
+    """Those of `nouns` that a prompt names; none of the small set is part of another word."""
+    return [noun for noun in nouns if noun in prompt]
+
+
 def test_made_up_ratings_depend_on_the_image_and_on_the_prompt():
     settings = SceneSettings(size_px=64, num_prompts=60, per_prompt=6)
     scenes, again = rated_scenes(settings), rated_scenes(settings)
     assert torch.equal(scenes.images, again.images) and torch.equal(scenes.ratings, again.ratings)
     assert scenes.images.shape == (360, 3, 64, 64) and len(set(scenes.prompts)) == 60
     assert 0 <= scenes.ratings.min() and scenes.ratings.max() <= 5
+    quality, alignment = scenes.ratings.T.tolist()
     # The length of a prompt, or which prompt it is among the first, tells nothing of its images.
-    assert abs(srcc([len(p) for p in scenes.prompts], scenes.ratings[:, 1].tolist())) < 0.2
-    shown = [len(boxes) for boxes in scenes.boxes]  # named things that are there
-    assert srcc(shown, scenes.ratings[:, 1].tolist()) > 0.3
-    # quality = 3.75 c + 1.25 m, alignment = .75 c + 4.25 m: solved for c and m, both in 0..1.
-    inverse = torch.linalg.inv(torch.tensor([[3.75, 1.25], [0.75, 4.25]]))
-    cleanness, match = (inverse @ scenes.ratings.T).unbind(0)
-    assert cleanness.min() > -0.25 and cleanness.max() < 1.25 and match.max() < 1.25
-    assert abs(srcc(cleanness.tolist(), match.tolist())) < 0.25
+    lengths = [len(p) for p in scenes.prompts]
+    assert max(abs(srcc(lengths, quality)), abs(srcc(lengths, alignment))) < 0.2
+    pairs = list(zip(scenes.prompts, scenes.boxes, strict=True))
+    there = [len(named_things(prompt, boxes)) for prompt, boxes in pairs]
+    assert all(len(boxes) == 2 for boxes in scenes.boxes)
+    assert srcc(there, alignment) > 0.3
+    # alignment = 4.25 match + .15 quality
+    match = (scenes.ratings[:, 1] - 0.15 * scenes.ratings[:, 0]) / 4.25
+    assert match.min() > -0.15 and match.max() < 1.15
+
+
+def test_damage_counts_on_what_the_prompt_names_and_little_elsewhere():
+    scenes = rated_scenes(SceneSettings(size_px=64, num_prompts=60, per_prompt=6, seed=3))
+    on_named, on_other, behind, quality = [], [], [], []
+    for row, (prompt, damage) in enumerate(zip(scenes.prompts, scenes.damage, strict=True)):
+        named = named_things(prompt, NOUNS[:8])
+        if len(named) != 1 or named[0] not in damage:
+            continue
+        on_named.append(damage[named[0]].severity)
+        on_other.append(next(d.severity for noun, d in damage.items() if noun not in ("", *named)))
+        behind.append(damage[""].severity)
+        quality.append(float(scenes.ratings[row, 0]))
+    # quality = 5 * (1 - .85 asked - .15 rest), rest = mean of the other thing and the background
+    design = np.stack([on_named, on_other, behind, np.full(len(quality), 5.0)], axis=1)
+    weights = np.linalg.lstsq(design, np.asarray(quality), rcond=None)[0]
+    assert len(quality) > 100
+    assert weights == pytest.approx([-0.85, -0.075, -0.075, 1.0], abs=0.04)
+
+
+def test_damage_by_a_formula():
+    worst, none = Damage(5, "dark"), Damage()
+    assert felt(["cat"], {"cat": worst, "dog": none, "": none}) == pytest.approx(0.85)
+    assert felt(["cat"], {"cat": none, "dog": worst, "": worst}) == pytest.approx(0.15)
+    assert felt(["cat", "dog"], {"cat": worst, "dog": none, "": none}) == pytest.approx(0.425)
+    # What was named is not there: as bad as it can be.
+    assert felt(["cow"], {"cat": none, "dog": none, "": none}) == pytest.approx(0.85)
+    assert felt(["cow", "cat"], {"cat": none, "dog": none, "": none}) == pytest.approx(0.425)
+    assert felt(["cow"], {"cat": worst, "dog": worst, "": worst}) == pytest.approx(1.0)
+
+
+def test_damage_stays_on_its_part():
+    rng, boxes = np.random.default_rng(0), {"cat": (4, 4, 24, 24), "dog": (36, 30, 60, 54)}
+    image = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    rows = [damaged(image, boxes, rng) for _ in range(60)]
+    for out, damage in rows:
+        changed = (out != image).any(axis=2)
+        assert all(d.severity in range(6) for d in damage.values())
+        assert all((d.severity > 0) == (d.kind in KINDS) for d in damage.values())
+        assert changed[6:22, 6:22].any() == (damage["cat"].severity > 0)
+        assert changed[32:52, 38:58].any() == (damage["dog"].severity > 0)
+        assert changed[:20, 40:].any() == (damage[""].severity > 0)
+    parts = {tuple(d.severity > 0 for d in damage.values()) for _, damage in rows}
+    sure = {(a, b, False) for a in (True, False) for b in (True, False)} | {(True, True, True)}
+    assert parts == sure  # each thing or both, or the whole
+    mask = soft_box((10, 20, 30, 40), 64)[..., 0]
+    assert (mask[20:40, 10:30] == 1).all() and mask[:15].max() == 0
+    assert 0 < mask[30, 31] < 1
 
 
 def test_boxes_by_hand():
@@ -247,12 +307,27 @@ def test_pointing_knows_right_from_wrong():
     assert right["num_words"] == wrong["num_words"] > 20
     assert right["named_over_other"] > 0.95 and wrong["named_over_other"] < 0.05
     assert right["mass"] > right["mass_chance"] and right["swap"] > 0.95
+    assert all(len(boxes) == 2 for boxes in scenes.boxes) and right["num_words"] == 60
     with pytest.raises(TrainingError, match="two things"):
         attention_check.pointing(tiny_model(), encoder, without_boxes(scenes))
 
 
 def without_boxes(scenes):
-    return type(scenes)(scenes.images, scenes.prompts, scenes.ratings, [{} for _ in scenes.boxes])
+    return dataclasses.replace(scenes, boxes=[{} for _ in scenes.boxes])
+
+
+def test_the_figure_shows_every_scene_with_two_maps(tmp_path):
+    scenes = true_scenes(SceneSettings(size_px=64), 3, seed=5)
+    encoder = PromptTokenizer(tiny_tokenizer(), tiny_config())
+    path = tmp_path / "new" / "attention.png"
+    attention_figure(LooksAt(scenes, encoder, True), encoder, scenes, path, num_columns=1)
+    with Image.open(path) as found:
+        pixels = np.asarray(found.convert("RGB"), dtype=int)
+    shown = [pixels[10:202, x : x + 192] for x in (10, 212, 414)]
+    assert np.abs(shown[0] - shown[1]).mean() > 5 and np.abs(shown[1] - shown[2]).mean() > 1
+    left, above, right, below = (3 * edge for edge in next(iter(scenes.boxes[0].values())))
+    hot = shown[1].sum(axis=2)
+    assert hot[above:below, left:right].mean() > hot.mean()
 
 
 def test_tokens_are_trimmed_to_the_longest_row():
@@ -263,8 +338,6 @@ def test_tokens_are_trimmed_to_the_longest_row():
 
 
 def test_a_benchmark_becomes_data_and_what_it_lacks_is_said(tmp_path):
-    from PIL import Image
-
     rows = []
     for number in range(3):
         path = tmp_path / f"{number}.png"

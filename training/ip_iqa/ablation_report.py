@@ -68,9 +68,8 @@ def report_text(found: dict[str, Any]) -> str:
             )
         lines.append(f"| {name} | {' | '.join(cells)} | {gap} | {won} |")
     lines += ["", "## Where a word looks", ""]
-    for name in ("pointing", "pointing_untrained"):
-        at = found[name]
-        what = "full, trained" if name == "pointing" else "the pooling before training"
+    pointed = [(f"full, repeat {n}", at) for n, at in enumerate(found["pointing"])]
+    for what, at in [*pointed, ("the pooling before training", found["pointing_untrained"])]:
         low, high = at["named_interval"]
         lines.append(
             f"- {what}, {at['num_words']} words: more on the named thing than on the other "

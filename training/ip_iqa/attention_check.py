@@ -1,6 +1,6 @@
 """Does the cross-modality pooling look at the thing that a word names? Figure 3, as a number.
 
-Undamaged scenes with two different things; each thing is asked for by its word alone. Chance is
+Scenes that show two different things; each thing is asked for by its word alone. Chance is
 what a map that knows nothing would reach on the very same boxes.
 
 Shapes: maps [B,h,w] that sum to 1; boxes (x0, y0, x1, y1) in px.
