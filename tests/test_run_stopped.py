@@ -31,6 +31,15 @@ def common(tiny_checkpoint_dir, tmp_path):
     return run_options(tmp_path / "out", tiny_checkpoint_dir)
 
 
+@pytest.fixture
+def heeds_sigint():
+    """A shell starts what it puts in the background deaf to SIGINT, and children inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_sigint")
 @pytest.mark.parametrize("signum, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_keeps_what_is_done_and_the_same_command_goes_on(tmp_path, common, signum, code):
     folder = write_folder(tmp_path / "images", 150)
