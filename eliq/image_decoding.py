@@ -282,9 +282,7 @@ def _is_first_of_many(image: Image.Image, *, is_ours: bool) -> bool:
 
 def _damaged(error: Exception) -> RejectedImage:
     _log.debug("damaged image", exc_info=error)
-    return RejectedImage(
-        "damaged_image", f"the image is damaged or cut short ({type(error).__name__})"
-    )
+    return RejectedImage("damaged_image", "the image is damaged or cut short")
 
 
 def _available_formats() -> tuple[str, ...]:

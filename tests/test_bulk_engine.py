@@ -236,7 +236,9 @@ def test_another_critic_is_refused_and_the_field_named(tiny_scorer, folder, tmp_
     facts = RunFingerprint.of(tiny_scorer)
     other = {**vars(facts), field: "of another one"}
     (out / "run.json").write_text(json.dumps({"fingerprint": other}))
-    with pytest.raises(BulkError, match=f"scores of another {field}: expected of another one"):
+    with pytest.raises(
+        BulkError, match=f"was made with {field} of another one; you asked for {field} "
+    ):
         UnitScorer(config_of(folder, out), scorer=tiny_scorer, pool=InlinePool(None))
     assert not (out / "parts").exists()
 

@@ -179,9 +179,10 @@ def test_fail_under_without_alignment(capsys, scorer, folder):
     assert run(capsys, "score", folder, "--fail-under", "alignment=0.1")[0] == 4
 
 
-def test_failed_images_outrank_the_gate(capsys, scorer, folder):
+def test_a_missed_gate_outranks_failed_images(capsys, scorer, folder):
     (folder / "bad.png").write_bytes(b"")
-    assert run(capsys, "score", folder, "--fail-under", "0.99")[0] == 3
+    assert run(capsys, "score", folder, "--fail-under", "0.99")[0] == 4
+    assert run(capsys, "score", folder, "--fail-under", "0")[0] == 3
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_a_decoder_never_speaks_for_us(tmp_path):
     Image.fromarray(make_array()).save(path)
     path.write_bytes(path.read_bytes()[:-60])
     loaded = load_image(path)
-    assert loaded.error.startswith("the image is damaged or cut short (")
+    assert loaded.error == "the image is damaged or cut short"
 
 
 def test_threads_leave_the_global_settings_as_they_were(tmp_path):

@@ -99,7 +99,9 @@ def decode_job(
     except (MemoryError, EliqError, *DECODER_FAILURES) as error:
         is_memory = isinstance(error, MemoryError)
         facts |= {
-            "error": f"the image could not be decoded ({type(error).__name__})",
+            "error": "not enough memory to decode the image"
+            if is_memory
+            else "the image could not be decoded: damaged or cut short",
             "error_class": "out_of_memory" if is_memory else "damaged_image",
         }
     return facts, None, None

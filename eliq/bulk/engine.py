@@ -70,7 +70,7 @@ class UnitScorer:
         pool: None = processes that decode as the config says.
 
     Raises:
-        BulkError: the directory holds scores of another critic; the field that differs is named.
+        BulkError: the directory holds scores of another critic; the fields that differ are named.
         EliqError: as `eliq.Scorer.from_pretrained` and `zero_shot`.
     """
 

@@ -84,7 +84,7 @@ def check_fingerprint(folder: Path, fingerprint: RunFingerprint) -> None:
     """Keep the fingerprint of a new run; refuse one that differs from that of the run here.
 
     Raises:
-        BulkError: the first field that differs is named, with both values.
+        BulkError: all fields that differ are named, with both values.
     """
     path = folder / RUN_NAME
     found = asdict(fingerprint)
@@ -101,13 +101,14 @@ def check_fingerprint(folder: Path, fingerprint: RunFingerprint) -> None:
             f"{path}: expected the fingerprint of a run, found {type(error).__name__}; choose "
             "another --out, or --overwrite"
         ) from error
-    for name, value in found.items():
-        if expected.get(name) != value:
-            raise BulkError(
-                f"{folder} holds scores of another {name}: expected {_short(expected.get(name))}, "
-                f"found {_short(value)}; scores of both do not mix: choose another --out, or "
-                "--overwrite"
-            )
+    names = [name for name, value in found.items() if expected.get(name) != value]
+    if names:
+        made = ", ".join(f"{name} {_short(expected.get(name))}" for name in names)
+        asked = ", ".join(f"{name} {_short(found[name])}" for name in names)
+        raise BulkError(
+            f"{folder} was made with {made}; you asked for {asked}; scores of both do not mix: "
+            "choose another --out, or --overwrite"
+        )
 
 
 def _is_named_exactly(scorer: Scorer | IPIQA) -> bool:

@@ -101,7 +101,7 @@ def plan_run(config: RunConfig, *, folder: Path | None = None) -> Plan:
 
     Raises:
         BulkError: a source that is not there or has no images, or another one than that of the
-            run which is in the directory already: the field that differs is named.
+            run which is in the directory already: the fields that differ are named.
     """
     folder = Path(folder or config.out_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -194,13 +194,19 @@ def _check_same(path: Path, facts: dict[str, Any]) -> dict[str, Any]:
         return {}  # written anew
     if not isinstance(old, dict):
         return {}
-    for name, value in facts.items():
+    names = [
+        name
+        for name, value in facts.items()
         # A folder whose metadata came later is the same folder.
-        if old.get(name) != value and {old.get(name), value} != {"folder", "imagefolder"}:
-            raise BulkError(
-                f"{path.parent} holds a run with another {name}: expected {old.get(name)!r}, "
-                f"found {value!r}; choose another --out, or --overwrite"
-            )
+        if old.get(name) != value and {old.get(name), value} != {"folder", "imagefolder"}
+    ]
+    if names:
+        made = ", ".join(f"{name} {old.get(name)!r}" for name in names)
+        asked = ", ".join(f"{name} {facts[name]!r}" for name in names)
+        raise BulkError(
+            f"{path.parent} was made with {made}; you asked for {asked}: choose another --out, or "
+            "--overwrite"
+        )
     return old
 
 

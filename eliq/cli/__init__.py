@@ -2,8 +2,8 @@
 
 Data goes to standard output, progress and messages to standard error. Exit codes: 0 all images
 scored, 1 the run failed, 2 wrong usage, 3 finished with failed images, 4 a ``--fail-under`` score
-was missed, 130 and 143 interrupted and terminated after the finished rows were written, 141 the
-reader of standard output went away.
+was missed (also where images failed), 130 and 143 interrupted and terminated after the finished
+rows were written, 141 the reader of standard output went away.
 """
 
 from __future__ import annotations

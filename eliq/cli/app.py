@@ -169,7 +169,7 @@ def eliq(
     between 0 and 1, higher is better; an image without a prompt has no alignment.
 
     Exit codes: 0 all images scored, 1 the run failed, 2 wrong usage, 3 some images failed,
-    4 a --fail-under score was missed.
+    4 a --fail-under score was missed, whether or not some failed.
     """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())

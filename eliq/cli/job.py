@@ -89,8 +89,8 @@ def _judge(rows: list[dict[str, Any]], request: Request, elapsed_s: float) -> in
         summary += f", {num_failed} failed" if num_failed else ""
         summary += f", {num_missed} below --fail-under" if num_missed else ""
         message(f"{summary} in {elapsed_s:.1f} s")
-    # Failed items come first: a gate says nothing of images that have no score.
-    return EXIT_FAILED_ITEMS if num_failed else EXIT_GATE if num_missed else 0
+    # The gate comes first: whoever asked for it must see that it was missed.
+    return EXIT_GATE if num_missed else EXIT_FAILED_ITEMS if num_failed else 0
 
 
 def _with_progress(

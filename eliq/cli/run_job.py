@@ -143,8 +143,8 @@ def _finish(job: Job, elapsed_s: float) -> int:
     if job.gates:
         facts["num_below_fail_under"] = num_missed
     show_summary(facts, job.format)
-    # Failed items come first: a gate says nothing of images that have no score.
-    return EXIT_FAILED_ITEMS if summary["num_failed"] else EXIT_GATE if num_missed else 0
+    # The gate comes first: whoever asked for it must see that it was missed.
+    return EXIT_GATE if num_missed else EXIT_FAILED_ITEMS if summary["num_failed"] else 0
 
 
 def _num_missed(job: Job) -> int:
