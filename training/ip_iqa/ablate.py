@@ -17,9 +17,9 @@ for every variant on the same prompt-grouped repeats:
 
 Last, the attention maps of `full` of every repeat are held against the boxes of the named things,
 in scenes that nothing was trained on. Writes ablation.md, ablation.json and attention.png (of the
-first repeat); stopped or killed, the same command goes on. Settings were chosen with `--seed 1`;
-what docs/ip-iqa.md reports are other scenes, those of seed 0. Made-up ratings say nothing of how
-the parts do on people's.
+first repeat); stopped or killed, the same command goes on. Settings were tried with the scenes of
+seed 1; those of seed 0 are for the report. Made-up ratings say nothing of how the parts do on
+people's.
 
 Expect: docs/ip-iqa.md, "On rendered scenes".
 """
@@ -72,7 +72,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], bool]] = {
 
 @dataclass(frozen=True)
 class Scale:
-    """How much of everything; the defaults are what docs/ip-iqa.md reports."""
+    """How much of everything; the defaults are those of the last entry of LOG.md."""
 
     scenes: SceneSettings = SceneSettings()
     num_pairs: int = 4000
