@@ -15,6 +15,7 @@ from tests.tiny_supervision import write_set
 from training.dataset import read_supervision
 from training.eras import (
     Anchors,
+    Limits,
     NewEra,
     add_anchors,
     drift_report,
@@ -24,6 +25,7 @@ from training.eras import (
     read_anchors,
     write_drift_report,
 )
+from training.eras.alarms import agreement_in_words, alarms_of
 from training.refresh import main
 
 
@@ -202,7 +204,8 @@ def test_known_orders_by_hand(anchors):
     assert (order["num"], order["old"], order["new"]) == (15, 1.0, 0.0)
     assert report.scores["visual_quality"].link is None
     said = " ".join(report.alarms)
-    assert "order the anchors alike" in said and "known orders kept fell from 1.0 to 0.0" in said
+    assert "order the anchors alike" in said
+    assert "known orders kept fell from 15 of 15 pairs to 0 of 15" in said
 
 
 def test_disagreements_are_named_and_failed_images_counted(anchors):
@@ -224,9 +227,64 @@ def test_the_report_is_a_picture_numbers_and_a_page(anchors, tmp_path):
     paths = write_drift_report(report, anchors, tmp_path / "out")
     assert json.loads((tmp_path / "out" / "drift.json").read_text())["alarms"] == []
     page = (tmp_path / "out" / "drift.html").read_text(encoding="utf-8")
-    assert "quality was" in page and "http://" not in page
+    assert "http://" not in page and "best first" not in page
+    for shown in ("Alarms", "3 prompts", "too few to trust", "source_0"):
+        assert shown in page
+    assert {row["what"] for row in report.disagreements} <= {
+        anchors.what(k) for k in anchors.points
+    }
+    wrong = [c.anchors[1] for c in anchors.chains.values() if c.score == "alignment"]
+    assert all("prompt" in anchors.what(key) for key in wrong)
+    kinds = {chain.kind for chain in anchors.chains.values() if chain.kind.startswith("ladder")}
+    assert any(f"{kind[7:].replace('_', ' ')} 2" in page for kind in kinds)
     if "picture" in paths:
         assert (tmp_path / "out" / "drift.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_interval_is_drawn_by_prompt_or_called_too_few(tmp_path):
+    """Two anchors of a prompt are not two witnesses: 3 prompts give no interval, 12 give one."""
+    held_out = read_supervision(write_set(tmp_path / "set", num_sources=12))
+    for num_prompts in (3, 12):
+        found = add_anchors(
+            read_anchors(tmp_path / str(num_prompts)), held_out, "era-1", num_prompts=num_prompts
+        )
+        assert (
+            found.counts("era-1")["prompts"] == num_prompts == len(set(found.own_prompts.values()))
+        )
+        rng = np.random.default_rng(0)
+        old, new = (raws(found, rng.normal(size=len(found.points)).tolist().__getitem__)
+                    for _ in range(2))  # fmt: skip
+        report = drift_report(found, old, new, PLAIN, PLAIN)
+        numbers = report.scores["alignment"].numbers
+        assert numbers["num_prompts"] == num_prompts and numbers["num_images"] > num_prompts
+        said = agreement_in_words(numbers)
+        assert f"of {num_prompts} prompts" in said
+        if num_prompts == 3:
+            assert numbers["srcc_interval"] is None and "too few to trust: 3 prompts" in said
+        else:
+            low, high = numbers["srcc_interval"]
+            assert low < numbers["srcc"] < high and numbers["too_few"] is None
+
+
+def test_alarms_say_what_moved_and_out_of_how_many(anchors):
+    """The spread to 0.47 of what it was is no change by 0.47."""
+    numbers = {
+        "srcc": 0.9, "srcc_interval": None, "too_few": "too few", "num_anchors": 40,
+        "num_prompts": 6, "num_images": 30,
+        "known_order": {"num": 6, "num_old": 6, "num_new": 5, "old": 1.0, "new": 0.8333},
+        "spread": {
+            "old": {"std": 0.328, "saturated": 0.0},
+            "new": {"std": 0.328, "saturated": 0.3},
+            "new_own_scale": {"std": 0.154, "saturated": 0.0},
+        },
+    }  # fmt: skip
+    raw = np.linspace(-3, 3, 60)
+    bent = link_scales(raw, np.exp(2 * raw), Calibration())
+    order, spread, edge, bend = alarms_of(numbers, bent, Limits())
+    assert order == "known orders kept fell from 6 of 6 pairs to 5 of 6"
+    assert spread.endswith("shrank to 0.47 of what it was (0.328 -> 0.154)")
+    assert edge.startswith("12 of 40 anchors")
+    assert "choose thresholds anew" in bend and f"{bent.bend:.2f}" in bend
 
 
 def test_a_folder_belongs_to_one_refresh(tmp_path, old_set):

@@ -35,7 +35,8 @@ _FORMAT = {"format": "eliq-anchors", "format_version": 1}
 @dataclass(frozen=True)
 class Anchor:
     """One image with one prompt; `file` lies in the folder, `is_positive` = an undamaged image
-    with its own prompt, `group` the prompt that this is a generated variant of, if it is one."""
+    with its own prompt, `group` the prompt that this is a generated variant of, if it is one,
+    `source` what the picture it was made from is called in its set, "" where nobody noted it."""
 
     id: str
     era: str
@@ -44,6 +45,7 @@ class Anchor:
     prompt: str
     is_positive: bool
     group: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,41 @@ class Anchors:
             for text in (point.prompt, point.group)
         }
         return {bare_prompt(text) for text in texts - {""}}
+
+    @property
+    def own_prompts(self) -> dict[str, str]:
+        """Anchor -> bare prompt of the picture it was made from, variants under their group's: what
+        a bootstrap draws, since all that is made of one picture stands and falls together."""
+        found = {
+            key: bare_prompt(point.group or point.prompt) for key, point in self.points.items()
+        }
+        for chain in self.chains.values():
+            found |= dict.fromkeys(chain.anchors[1:], found[chain.anchors[0]])
+        return found
+
+    def counts(self, era: str | None = None) -> dict[str, int]:
+        """How many prompts, image files and anchors there are, of one era or of all."""
+        prompts = self.own_prompts
+        points = [point for point in self.points.values() if era in (None, point.era)]
+        return {
+            "prompts": len({prompts[point.id] for point in points}),
+            "images": len({point.sha256 for point in points}),
+            "anchors": len(points),
+        }
+
+    def what(self, anchor_id: str) -> str:
+        """In words what was done to an anchor: "swapped prompt", "jpeg 3", "undamaged"."""
+        found = []
+        for chain in self.chains.values():
+            if anchor_id not in chain.anchors[1:]:
+                continue
+            kind = chain.kind.replace("_", " ")
+            if chain.score == "alignment":
+                kind = "swapped prompt" if chain.kind == "shuffle" else f"changed prompt: {kind}"
+            elif kind.startswith("ladder "):
+                kind = f"{kind[len('ladder ') :]} {chain.anchors.index(anchor_id)}"
+            found.append(kind)
+        return "; ".join(dict.fromkeys(found)) or "undamaged, own prompt"
 
     @property
     def sha256(self) -> str:
@@ -162,16 +199,20 @@ def add_anchors(
     for prompt in prompts:
         row = _first(held_out.tuples, prompt, seed)
         group = row.prompt_group
-        best = _freeze(found, era, row.positive, row.prompt, is_positive=True, group=group)
-        wrong = _freeze(found, era, row.positive, row.negative_prompt)
+        own, of = {"is_positive": True, "group": group, "made_from": row.source}, row.source
+        best = _freeze(found, era, row.positive, row.prompt, **own)
+        wrong = _freeze(found, era, row.positive, row.negative_prompt, made_from=of)
         _chain(found, era, "alignment", row.negative_prompt_kind, (best, wrong))
         for negative in (row.technical, row.aesthetic):
-            worse = _freeze(found, era, negative.path, row.prompt)
+            worse = _freeze(found, era, negative.path, row.prompt, made_from=of)
             _chain(found, era, "visual_quality", negative.distortion, (best, worse))
         ladder = _first(held_out.ladders, prompt, seed)
         if ladder is not None:
-            steps = [_freeze(found, era, step.path, ladder.prompt) for step in ladder.steps]
-            top = _freeze(found, era, ladder.positive, ladder.prompt, is_positive=True)
+            of = ladder.source
+            steps = [_freeze(found, era, s.path, ladder.prompt, made_from=of) for s in ladder.steps]
+            top = _freeze(
+                found, era, ladder.positive, ladder.prompt, is_positive=True, made_from=of
+            )
             _chain(found, era, "visual_quality", f"ladder {ladder.distortion}", (top, *steps))
     write_atomically(found.folder / _NAME, json.dumps(found.to_json(), indent=1).encode())
     return found
@@ -185,6 +226,7 @@ def _freeze(
     *,
     is_positive: bool = False,
     group: str = "",
+    made_from: str = "",
 ) -> str:
     digest = _sha256(Path(source))
     name = f"images/{digest[:24]}{Path(source).suffix.lower()}"
@@ -198,7 +240,9 @@ def _freeze(
         with open(partial, "r+b") as file:
             os.fsync(file.fileno())
         os.replace(partial, target)
-    anchors.points[anchor_id] = Anchor(anchor_id, era, name, digest, prompt, is_positive, group)
+    anchors.points[anchor_id] = Anchor(
+        anchor_id, era, name, digest, prompt, is_positive, group, made_from
+    )
     return anchor_id
 
 

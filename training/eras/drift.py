@@ -13,28 +13,17 @@ from typing import Any
 import numpy as np
 
 from eliq.calibration import Calibration
-from eliq.correlation import krcc, srcc
+from eliq.correlation import bootstrap_interval, krcc, srcc
 from eliq.errors import ConfigError
 from eliq.scores import SCORE_NAMES
 
+from .alarms import EDGE, Limits, alarms_of, too_few
 from .anchors import Anchors
 from .linking import ScaleLink, calibrated, link_scales
 
 __all__ = ["DriftReport", "Limits", "ScoreDrift", "drift_report"]
 
-_EDGE = 0.02  # a score this near to 0 or 1 is saturated
 _NUM_DISAGREEMENTS = 24
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When a report raises an alarm."""
-
-    min_srcc: float = 0.8
-    max_order_loss: float = 0.05
-    spread_ratio: float = 1.5
-    max_saturated: float = 0.25
-    max_bend: float = 0.1
 
 
 @dataclass
@@ -57,11 +46,13 @@ class ScoreDrift:
 
 @dataclass
 class DriftReport:
-    """Both scores; `disagreements` are the anchors that the critics place most differently."""
+    """Both scores; `disagreements` are the anchors that the critics place most differently,
+    `anchors` how many prompts, images and anchors each era has."""
 
     scores: dict[str, ScoreDrift]
     disagreements: list[dict[str, Any]]
     num_failed: int
+    anchors: dict[str, dict[str, int]]
 
     @property
     def alarms(self) -> list[str]:
@@ -71,6 +62,7 @@ class DriftReport:
         return {
             "alarms": self.alarms,
             "num_failed": self.num_failed,
+            "anchors": self.anchors,
             "scores": {
                 name: {**s.numbers, "link": s.link.to_json() if s.link else None}
                 for name, s in self.scores.items()
@@ -111,7 +103,8 @@ def drift_report(
         None in (old_raw[key].get(SCORE_NAMES[0]), new_raw[key].get(SCORE_NAMES[0]))
         for key in anchors.points
     )
-    return DriftReport(scores, _disagreements(anchors, scores), failed)
+    counts = {era: anchors.counts(era) for era in anchors.eras}
+    return DriftReport(scores, _disagreements(anchors, scores), failed, counts)
 
 
 def _one(
@@ -139,9 +132,14 @@ def _one(
         era: [place[key] for key in positives if anchors.points[key].era == era]
         for era in anchors.eras
     }
+    own_prompts = anchors.own_prompts
+    prompts = [own_prompts[key] for key in ids]
     numbers = {
         "num_anchors": len(ids),
+        "num_prompts": len(set(prompts)),
+        "num_images": len({anchors.points[key].sha256 for key in ids}),
         "srcc": _or_none(srcc, old_raw, new_raw),
+        **_interval(old_raw, new_raw, prompts, limits),
         "krcc": _or_none(krcc, old_raw, new_raw),
         "known_order": _chain_accuracy(anchors, name, raw),
         "spread": {"old": _spread(before), "new": _spread(after), "new_own_scale": _spread(own)},
@@ -152,28 +150,8 @@ def _one(
         },
         "same_prompt_newest_above_oldest": _across_eras(anchors, positives, raw),
     }
-    alarms += _alarms(numbers, link, limits)
+    alarms += alarms_of(numbers, link, limits)
     return ScoreDrift(ids, before, after, numbers | {"alarms": alarms}, link, alarms)
-
-
-def _alarms(numbers: dict[str, Any], link: ScaleLink | None, limits: Limits) -> list[str]:
-    found = []
-    if numbers["srcc"] is not None and numbers["srcc"] < limits.min_srcc:
-        found.append(f"the order of the anchors moved: SRCC {numbers['srcc']}")
-    order = numbers["known_order"]
-    if order["old"] is not None and order["old"] - order["new"] > limits.max_order_loss:
-        found.append(f"known orders kept fell from {order['old']} to {order['new']}")
-    spread = numbers["spread"]
-    ratio = spread["new_own_scale"]["std"] / max(spread["old"]["std"], 1e-9)
-    if not 1 / limits.spread_ratio <= ratio <= limits.spread_ratio:
-        found.append(f"the spread on the critic's own scale changed by {ratio:.2f}")
-    for key in ("new", "new_own_scale"):
-        if spread[key]["saturated"] > limits.max_saturated:
-            share = spread[key]["saturated"]
-            found.append(f"{share:.0%} of the anchors within {_EDGE} of 0 or 1 ({key})")
-    if link is not None and link.bend > limits.max_bend:
-        found.append(f"a line does not link the scales well: up to {link.bend:.2f} off (knots)")
-    return found
 
 
 def _chain_accuracy(
@@ -217,14 +195,34 @@ def _across_eras(
 
 def _shares(pairs: list[Any]) -> dict[str, Any]:
     if not pairs:
-        return {"num": 0, "old": None, "new": None}
-    old, new = np.asarray(pairs, dtype=float).mean(axis=0)
-    return {"num": len(pairs), "old": round(float(old), 4), "new": round(float(new), 4)}
+        return {"num": 0, "num_old": 0, "num_new": 0, "old": None, "new": None}
+    num_old, num_new = (sum(pair[i] for pair in pairs) for i in (0, 1))
+    return {
+        "num": len(pairs),
+        "num_old": int(num_old),
+        "num_new": int(num_new),
+        "old": round(float(num_old / len(pairs)), 4),
+        "new": round(float(num_new / len(pairs)), 4),
+    }
+
+
+def _interval(
+    old_raw: np.ndarray, new_raw: np.ndarray, prompts: list[str], limits: Limits
+) -> dict[str, Any]:
+    """The 95 % interval of SRCC by a bootstrap of whole prompts, or why there is none."""
+    why = too_few(len(set(prompts)), limits)
+    if why is not None:
+        return {"srcc_interval": None, "too_few": why}
+    try:
+        low, high = bootstrap_interval(srcc, old_raw, new_raw, groups=prompts)
+    except ConfigError as error:
+        return {"srcc_interval": None, "too_few": str(error)}
+    return {"srcc_interval": [round(low, 4), round(high, 4)], "too_few": None}
 
 
 def _spread(scores: np.ndarray) -> dict[str, float]:
     low, middle, high = np.quantile(scores, [0.1, 0.5, 0.9])
-    saturated = np.mean((scores < _EDGE) | (scores > 1 - _EDGE))
+    saturated = np.mean((scores < EDGE) | (scores > 1 - EDGE))
     values = {"std": scores.std(), "p10": low, "median": middle, "p90": high,
               "saturated": saturated}  # fmt: skip
     return {key: round(float(value), 4) for key, value in values.items()}
@@ -244,6 +242,8 @@ def _disagreements(anchors: Anchors, scores: dict[str, ScoreDrift]) -> list[dict
             "era": anchors.points[key].era,
             "file": anchors.points[key].file,
             "prompt": anchors.points[key].prompt,
+            "what": anchors.what(key),
+            "source": anchors.points[key].source,
             **{**entry, "largest": round(entry["largest"], 4)},
         }
         for key, entry in ranked[:_NUM_DISAGREEMENTS]
