@@ -14,6 +14,7 @@ from . import job, output
 from .explain_command import explain
 from .gates import parse_gates
 from .inputs import find_images, pair_prompts
+from .usage import PlainCommand
 
 __all__ = ["app"]
 
@@ -49,7 +50,7 @@ class SortBy(str, Enum):
 Sources = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="SOURCES...",
+        metavar="SOURCES",
         help="Images, or directories to search for images. May be left out if --prompts names the "
         "images.",
         show_default=False,
@@ -57,7 +58,9 @@ Sources = Annotated[
 ]
 Prompt = Annotated[
     str | None,
-    typer.Option("--prompt", "-p", help="The prompt of every image.", show_default=False),
+    typer.Option(
+        "--prompt", "-p", metavar="TEXT", help="The prompt of every image.", show_default=False
+    ),
 ]
 Prompts = Annotated[
     str | None,
@@ -101,13 +104,16 @@ Device = Annotated[
     str | None,
     typer.Option(
         "--device",
+        metavar="DEVICE",
         help="cpu, cuda, cuda:1, ...; default: cuda where there is one.",
         show_default=False,
     ),
 ]
 Dtype = Annotated[
     str | None,
-    typer.Option("--dtype", help="float32, bfloat16 or float16.", show_default=False),
+    typer.Option(
+        "--dtype", metavar="TYPE", help="float32, bfloat16 or float16.", show_default=False
+    ),
 ]
 BatchPx = Annotated[
     int | None,
@@ -126,6 +132,13 @@ FormatOption = Annotated[
         help="auto: a table on a terminal, JSON lines elsewhere. quiet: visual quality, alignment "
         "and path between tabs.",
     ),
+]
+FactsFormat = Annotated[
+    Format, typer.Option("--format", help="auto: text on a terminal, JSON elsewhere.")
+]
+PathsFormat = Annotated[
+    Format,
+    typer.Option("--format", help="auto and human: text, into a pipe too. quiet: as --quiet."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
 Quiet = Annotated[
@@ -175,7 +188,7 @@ def eliq(
         typer.echo(context.get_help())
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def score(
     sources: Sources = None,
     prompt: Prompt = None,
@@ -205,7 +218,7 @@ def score(
     return job.run(request)
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def rank(
     sources: Sources = None,
     prompt: Prompt = None,
@@ -235,7 +248,9 @@ def rank(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> int:
-    """Score images and sort them, best first, those that failed last.
+    """Score images, best first.
+
+    Those that failed come last.
 
     eliq rank images/ --prompts prompts.jsonl --contact-sheet sheet.html
     """
@@ -251,17 +266,27 @@ def rank(
     return job.run(request, rank_by=by.value, contact_sheet_path=contact_sheet)
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def info(
-    checkpoint: Annotated[
+    named: Annotated[
         str | None,
         typer.Argument(
-            metavar="[CHECKPOINT]",
+            metavar="CHECKPOINT",
             help="Directory or hub id; default: the critic in the package.",
             show_default=False,
         ),
     ] = None,
-    format: FormatOption = Format.auto,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--checkpoint",
+            "-c",
+            metavar="DIR|HUB_ID",
+            help="The same, as the other commands take it.",
+            show_default=False,
+        ),
+    ] = None,
+    format: FactsFormat = Format.auto,
     json: Json = False,
     debug: Debug = False,
 ) -> int:
@@ -271,10 +296,13 @@ def info(
     """
     from .info import show_info
 
+    if named is not None and checkpoint is not None:
+        raise typer.BadParameter("name the checkpoint once: by itself or with --checkpoint")
+    checkpoint = named if checkpoint is None else checkpoint
     return show_info(checkpoint, as_json=chosen_format(format, json, False) is Format.json)
 
 
-app.command()(explain)
+app.command(cls=PlainCommand)(explain)
 
 
 def _request(

@@ -13,7 +13,10 @@ __all__ = ["explain"]
 def explain(
     image: Annotated[str, typer.Argument(metavar="IMAGE", show_default=False)],
     prompt: Annotated[
-        str, typer.Option("--prompt", "-p", help="The prompt of the image.", show_default=False)
+        str,
+        typer.Option(
+            "--prompt", "-p", metavar="TEXT", help="The prompt of the image.", show_default=False
+        ),
     ],
     checkpoint: Annotated[
         str,
@@ -36,6 +39,7 @@ def explain(
         typer.Option(
             "--word",
             "-w",
+            metavar="WORD",
             help="A word of the prompt, or several that follow one another; may be repeated. "
             "Default: all words, in one strip.",
             show_default=False,
@@ -44,7 +48,10 @@ def explain(
     device: Annotated[
         str | None,
         typer.Option(
-            "--device", help="cpu, cuda, ...; default: cuda where there is one.", show_default=False
+            "--device",
+            metavar="DEVICE",
+            help="cpu, cuda, ...; default: cuda where there is one.",
+            show_default=False,
         ),
     ] = None,
     json: Annotated[
@@ -57,11 +64,11 @@ def explain(
     # `main` acts on it: errors of the command line itself are shown there too.
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> int:
-    """Show where an IP-IQA model looks for the words of a prompt.
+    """Show where IP-IQA looks for words.
 
-    Attention maps of its cross-modality pooling as pictures: the heat of a word beside the image,
-    and all words as a strip. A map says where the model looked for the word, not that the thing is
-    there, nor why the score is what it is.
+    For the words of a prompt: attention maps of its cross-modality pooling as pictures, the heat of
+    a word beside the image, and all words as a strip. A map says where the model looked for the
+    word, not that the thing is there, nor why the score is what it is.
 
     eliq explain fox.png --prompt "a red fox in snow" --word fox --checkpoint DIR --out maps
     """

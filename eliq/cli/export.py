@@ -15,6 +15,7 @@ from .app import Debug, app
 from .keep import MinAlignment, MinVisualQuality, make_selection
 from .output import emit, message
 from .report import RunDir
+from .usage import PlainCommand
 
 __all__ = ["export"]
 
@@ -25,7 +26,7 @@ class Tool(str, Enum):
     fiftyone = "fiftyone"
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def export(
     directory: RunDir,
     to: Annotated[Tool, typer.Option("--to", help="The form.", show_default=False)],
@@ -53,6 +54,7 @@ def export(
         str | None,
         typer.Option(
             "--name",
+            metavar="NAME",
             help="Of the FiftyOne dataset; default: eliq- and the name of DIR.",
             show_default=False,
         ),
@@ -62,7 +64,9 @@ def export(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No messages.")] = False,
     debug: Debug = False,
 ) -> int:
-    """Export a run: all images, those that failed too, or with thresholds only what is kept.
+    """Write a run for another tool.
+
+    All images, those that failed too, or with thresholds only what is kept.
 
     eliq export scored --to csv > scores.csv
 

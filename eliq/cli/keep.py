@@ -13,10 +13,11 @@ import typer
 
 from ..errors import EliqError
 from ..shown_text import printable
-from .app import Debug, Format, FormatOption, Json, app
+from .app import Debug, Format, Json, PathsFormat, app
 from .job import EXIT_FAILED_ITEMS
 from .output import emit, message
 from .report import RunDir, plain_unless_asked
+from .usage import PlainCommand
 
 if TYPE_CHECKING:
     from ..keep import Selection
@@ -48,25 +49,34 @@ MinAlignment = Annotated[
 ]
 Flags = Annotated[
     list[str] | None,
-    typer.Option("--flag", help="Only images with this flag; may be repeated.", show_default=False),
+    typer.Option(
+        "--flag",
+        metavar="FLAG",
+        help="Only images with this flag; may be repeated.",
+        show_default=False,
+    ),
 ]
 WithoutFlags = Annotated[
     list[str] | None,
     typer.Option(
-        "--without-flag", help="Only images without it; may be repeated.", show_default=False
+        "--without-flag",
+        metavar="FLAG",
+        help="Only images without it; may be repeated.",
+        show_default=False,
     ),
 ]
 Words = Annotated[
     str,
     typer.Option(
         "--words",
+        metavar="WORDS",
         help="Only images with all these words in prompt or path; -word: without it.",
         show_default=False,
     ),
 ]
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def keep(
     directory: RunDir,
     min_visual_quality: MinVisualQuality = None,
@@ -115,12 +125,14 @@ def keep(
             "imagefolder.",
         ),
     ] = False,
-    format: FormatOption = Format.auto,
+    format: PathsFormat = Format.auto,
     json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")] = False,
     debug: Debug = False,
 ) -> int:
-    """Take away the images of a run that reach both thresholds; originals are never changed.
+    """List, link or copy the good images of a run.
+
+    Those that reach both thresholds; originals are never changed.
 
     eliq keep scored --min-visual-quality .6 --min-alignment .5 --link kept
 

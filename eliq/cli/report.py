@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from .app import Debug, Format, FormatOption, Json, app, chosen_format
+from .app import Debug, Format, Json, PathsFormat, app, chosen_format
 from .output import emit
+from .usage import PlainCommand
 
 __all__ = ["RunDir", "plain_unless_asked", "report"]
 
@@ -23,7 +24,7 @@ def plain_unless_asked(format: Format, json: bool, quiet: bool) -> Format:
     return chosen_format(format, json, quiet) if asked else Format.human
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def report(
     directory: RunDir,
     rows: Annotated[
@@ -31,6 +32,7 @@ def report(
         typer.Option(
             "--rows",
             min=1,
+            metavar="N",
             help="Of a larger run a sample of this size is shown; counts stay those of all.",
         ),
     ] = 20_000,
@@ -38,12 +40,14 @@ def report(
         bool,
         typer.Option("--one-file", help="All thumbnails inside the page, however many they are."),
     ] = False,
-    format: FormatOption = Format.auto,
+    format: PathsFormat = Format.auto,
     json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")] = False,
     debug: Debug = False,
 ) -> int:
-    """Write DIR/report.html again: one offline page to find a threshold on.
+    """Write a run's page again, DIR/report.html.
+
+    One offline page to find a threshold on.
 
     eliq report scored
     """

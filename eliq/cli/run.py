@@ -17,7 +17,6 @@ from .app import (
     Dtype,
     FailUnder,
     Format,
-    FormatOption,
     Json,
     Prompt,
     ZeroShot,
@@ -25,6 +24,7 @@ from .app import (
     chosen_format,
 )
 from .gates import parse_gates
+from .usage import PlainCommand
 
 __all__ = ["run"]
 
@@ -34,7 +34,7 @@ class Engine(str, Enum):
     ray = "ray"
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def run(
     source: Annotated[
         str,
@@ -82,12 +82,16 @@ def run(
         typer.Option(
             "--workers",
             min=1,
+            metavar="N",
             help="Processes that decode; default: one a core but one, at most 8.",
             show_default=False,
         ),
     ] = None,
     part_size: Annotated[
-        int, typer.Option("--part-size", min=1, help="Images of a part: what a kill costs.")
+        int,
+        typer.Option(
+            "--part-size", min=1, metavar="N", help="Images of a part: what a kill costs."
+        ),
     ] = 1000,
     item_timeout: Annotated[
         float,
@@ -111,11 +115,19 @@ def run(
     ] = False,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", min=1, help="Only the first so many.", show_default=False),
+        typer.Option(
+            "--limit", min=1, metavar="N", help="Only the first so many.", show_default=False
+        ),
     ] = None,
     max_errors: Annotated[
         int | None,
-        typer.Option("--max-errors", min=0, help="Stop when more images fail.", show_default=False),
+        typer.Option(
+            "--max-errors",
+            min=0,
+            metavar="N",
+            help="Stop when more images fail.",
+            show_default=False,
+        ),
     ] = None,
     fail_under: FailUnder = None,
     thumbnails: Annotated[
@@ -139,17 +151,24 @@ def run(
             show_default=False,
         ),
     ] = None,
-    format: FormatOption = Format.auto,
+    format: Annotated[
+        Format,
+        typer.Option(
+            "--format",
+            help="Of the summary; auto: a few lines on a terminal, one JSON object elsewhere. "
+            "quiet: only the path of the result.",
+        ),
+    ] = Format.auto,
     json: Json = False,
     quiet: Annotated[
         bool,
-        typer.Option(
-            "--quiet", "-q", help="Only the path of the result; no progress, no messages."
-        ),
+        typer.Option("--quiet", "-q", help="The same as --format quiet; no progress, no messages."),
     ] = False,
     debug: Debug = False,
 ) -> int:
-    """Score an image set of any size into a directory, and go on where an earlier run stopped.
+    """Score an image set into a directory.
+
+    Of any size; an earlier run that stopped goes on where it was.
 
     eliq run images/ --out scored
 
