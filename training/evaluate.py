@@ -27,7 +27,7 @@ import json
 import logging
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,10 @@ def main(arguments: list[str] | None = None) -> int:
     except (EliqError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    sys.stdout.write(json.dumps(summary) + "\n")
+    if options.describe and not options.smoke and sys.stdout.isatty():
+        sys.stdout.write(describe_table(summary))
+    else:
+        sys.stdout.write(json.dumps(summary) + "\n")
     return 0
 
 
@@ -190,6 +193,31 @@ def describe(rated: RatedSet) -> dict[str, Any]:
     return out
 
 
+def describe_table(sets: Mapping[str, Any]) -> str:
+    """What `describe` gives of each set by name, as lines for people."""
+    lines = []
+    for name, found in sets.items():
+        lines.append(f"{name}: {found['num_images']} images, {found['num_groups']} prompts or "
+                     f"groups, {found['num_generators']} generators")  # fmt: skip
+        counts = found["counts"]
+        left_out = [f"{counts[key]} {key[len('num_'):]}"
+                    for key in ("num_missing", "num_conflicting", "num_repeated", "num_unrated")
+                    if counts[key]]  # fmt: skip
+        lines.append(f"  listed      {counts['num_listed']}; left out: "
+                     f"{', '.join(left_out) or 'none'}")  # fmt: skip
+        for opinion in ("quality", "alignment"):
+            if opinion not in found:
+                continue
+            part = found[opinion]
+            low, high = part["range"]
+            alone = "".join(
+                f"; SRCC {value:.3f} by the {key.replace('_', ' ')} alone"
+                for key, value in part["oracle_srcc"].items()
+            )
+            lines.append(f"  {opinion:<11} {part['num_images']} images, {low:g} to {high:g}{alone}")
+    return "\n".join(lines) + "\n"
+
+
 def _read(text: str) -> RatedSet:
     name, found, path = text.partition("=")
     if not found or name not in READERS:
@@ -236,7 +264,10 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m training.evaluate",
         description="Measures a critic against human opinions, beside the bare model and metrics "
         "of others.",
-        epilog="Layouts of the benchmarks and the meaning of each number: docs/evaluation.md.",
+        epilog="A csv of one's own (--set csv=FILE) has a header and a row for each image: column "
+        "path (relative to the csv), and quality or alignment or both, higher is better (mos is "
+        "taken for quality where neither is there); optional prompt, generator, group, split. "
+        "Layouts of the benchmarks and the meaning of each number: docs/evaluation.md.",
     )
     add = parser.add_argument
     add("--set", action="append", default=[], metavar="NAME=PATH",

@@ -83,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"error: {error}\n")
         return 2
     if report:
-        for line in in_words(report["steps"]):
+        for line in in_words(report["steps"], smoke=options.smoke):
             log.info(line)
         sys.stdout.write(json.dumps(report, default=str) + "\n")
     return 0

@@ -10,14 +10,16 @@ __all__ = ["held_out_in_words", "in_words"]
 _PAIRS = ("technical", "aesthetic", "alignment", "ladder")
 
 
-def in_words(steps: Mapping[str, Any]) -> list[str]:
-    """Lines about the steps of `run_all`: the critic, its held-out figures, its evaluation."""
+def in_words(steps: Mapping[str, Any], *, smoke: bool = False) -> list[str]:
+    """Lines about the steps of `run_all`: the critic, its held-out figures, its evaluation; of a
+    `smoke` run the latter with the warning that they mean nothing."""
     critic, evaluation = steps["critic"], steps["evaluation"]
     lines = held_out_in_words(critic)
+    warning = " (means nothing here: random models)" if smoke else ""
     for name, opinions in evaluation.get("srcc", {}).items():
         for opinion, scorers in opinions.items():
             said = "; ".join(f"{_number(value)} {scorer}" for scorer, value in scorers.items())
-            lines.append(f"{name}, {opinion}: SRCC {said}")
+            lines.append(f"{name}, {opinion}: SRCC {said}{warning}")
     if "report" in evaluation:
         lines.append(f"evaluation: {evaluation['report']}")
     else:

@@ -57,8 +57,8 @@ def load_raters(
         del critic
         if model is None:
             not_run["zero-shot"] = (
-                "this critic's backbone was trained from random weights or its origin is not "
-                "recorded: name a bare model with --zero-shot"
+                "this critic's backbone was trained from random weights, or its origin is not "
+                "recorded. Name a bare model with --zero-shot to compare with one."
             )
         elif model == "none":
             not_run["zero-shot"] = "left out on request"

@@ -13,6 +13,7 @@ from ..journal import write_atomically
 from .plots import scatter_plots
 from .published import LABELS
 
+_FEW = 30  # a curve of 4 parameters follows fewer images wherever they lie
 __all__ = ["markdown", "write_report"]
 
 _HEADER = (
@@ -115,7 +116,8 @@ def _opinion_section(opinion: str, part: Mapping[str, Any], percent: int) -> lis
         rows.append([
             _plain(column["title"]), column["labels"], _number(column["srcc"]),
             _interval(column["srcc_interval"]), _number(column["plcc"]),
-            _number(column["plcc_logistic"]), _number(column["krcc"]),
+            _number(column["plcc_logistic"]) + (" (few)" if _is_few(column) else ""),
+            _number(column["krcc"]),
             _number(column["within_generator_srcc"]),
             f"{_number(splits['srcc_mean'])} ± {_number(splits['srcc_std'])}" if splits else "-",
             *(_number(column.get(key)) for _, key in extra),
@@ -130,6 +132,9 @@ def _opinion_section(opinion: str, part: Mapping[str, Any], percent: int) -> lis
         title = f"{row['method']} (published, {row['source']})"
         rows.append([title, LABELS[row["labels"]], _number(row["srcc"]), "-", _number(row["plcc"])])
     lines += [_table([*header, *(name for name, _ in extra)], rows), ""]
+    if any(_is_few(column) for column in columns):
+        why = f"4 parameters and {part['num_images']} images to follow, fewer than {_FEW}"
+        lines += [f"(few): the fitted curve has {why}. This number is too high to mean much.", ""]
     for column in columns:
         against = column.get("first_minus_this")
         if against is not None:
@@ -139,6 +144,10 @@ def _opinion_section(opinion: str, part: Mapping[str, Any], percent: int) -> lis
             )
     lines += [f"- left out: {_plain(why)}" for why in part["skipped"]]
     return [*lines, ""] if lines[-1] else lines
+
+
+def _is_few(column: Mapping[str, Any]) -> bool:
+    return column["plcc_logistic"] is not None and column["num_images"] < _FEW
 
 
 def _shuffle_section(shuffle: Mapping[str, Any]) -> list[str]:

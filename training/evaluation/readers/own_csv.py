@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from eliq.errors import EvaluationError
@@ -11,9 +12,12 @@ from ..tables import read_csv, score, text
 
 __all__ = ["own_csv"]
 
+log = logging.getLogger("eliq")
+
 
 def own_csv(path: str | Path, *, name: str | None = None) -> RatedSet:
-    """A CSV with `path` and at least one of `quality` and `alignment`, higher is better.
+    """A CSV with `path` and at least one of `quality` and `alignment`, higher is better; where
+    neither is there a column `mos` is taken for quality.
 
     Optional columns: `prompt`, `generator`, `group` (rows of one group stay together in splits;
     without it the prompt is the group), `split`. Paths are relative to the CSV, or absolute. An
@@ -25,10 +29,15 @@ def own_csv(path: str | Path, *, name: str | None = None) -> RatedSet:
     path = Path(path)
     table = read_csv(path, ["path"])
     header = set(table[0]) if table else {"quality"}
+    quality = "quality"
     if not header & {"quality", "alignment"}:
-        raise EvaluationError(
-            f"{path}: expected a column quality or alignment beside path, found {sorted(header)}"
-        )
+        if "mos" not in header:
+            raise EvaluationError(
+                f"{path}: expected a column quality or alignment (or mos) beside path, found "
+                f"{sorted(header)}"
+            )
+        quality = "mos"
+        log.info("%s: column mos is taken for quality", path)
     prompts_of: dict[str | None, set[str | None]] = {}
     for row in table:
         prompts_of.setdefault(text(row["path"]), set()).add(text(row.get("prompt")))
@@ -42,7 +51,7 @@ def own_csv(path: str | Path, *, name: str | None = None) -> RatedSet:
             RatedImage(
                 id=image if len(prompts_of[image]) == 1 else f"{image} | {prompt}",
                 path=path.parent / image,
-                quality=score(row.get("quality"), where),
+                quality=score(row.get(quality), where),
                 alignment=score(row.get("alignment"), where),
                 prompt=prompt,
                 generator=text(row.get("generator")),
