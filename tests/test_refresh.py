@@ -9,6 +9,7 @@ import pytest
 
 from eliq import Scorer
 from eliq.calibration import Calibration
+from eliq.checkpoint import read_config
 from eliq.errors import ConfigError, SupervisionError, TrainingError
 from eliq.supervision import bare_prompt
 from tests.tiny_supervision import write_set
@@ -21,12 +22,15 @@ from training.eras import (
     drift_report,
     grow_set,
     link_scales,
+    old_settings,
     prepare,
     read_anchors,
+    settings_in_words,
     write_drift_report,
 )
 from training.eras.alarms import agreement_in_words, alarms_of
 from training.refresh import main
+from training.stage_settings import stage_configs
 
 
 @pytest.fixture
@@ -325,6 +329,7 @@ def test_a_small_era_is_not_all_frozen(tmp_path, old_set, caplog):
     frozen = {p.prompt for p in anchors.points.values() if p.era == "era-2" and p.is_positive}
     assert len(frozen) == 2, "a quarter of nine"
     assert "2 of the new era's 9 prompts" in caplog.text
+    assert "where 2 were meant" in caplog.text, "a tenth of ten prompts is one"
     rows = read_supervision(tmp_path / "out" / "set").tuples
     assert sum(row.tuple_id.startswith("era-2-") for row in rows) == 7
     one = write_set(tmp_path / "one", num_sources=1, seed=2)
@@ -339,10 +344,34 @@ def all_of(folder, out) -> Anchors:
     return add_anchors(read_anchors(out), read_supervision(folder), "era-2", num_prompts=9)
 
 
-def test_smoke_from_old_to_new_and_again(tmp_path, capsys):
+def test_the_old_critics_head_and_settings_are_taken_over():
+    """Embedded: 96 wide, 1 layer. What is given goes first, and the lines say which is which."""
+    critic = Scorer.from_pretrained(device="cpu", probe=False).directory
+    recorded = read_config(critic).training
+    old = old_settings(critic)
+    assert (old[1]["model_dim"], old[1]["num_layers"]) == (96, 1)
+    assert old[0]["learning_rate"] == recorded["stage1_config"]["learning_rate"]
+    assert not {"seed", "num_workers"} & (set(old[0]) | set(old[1]))
+    given = {}, {"num_layers": 2}
+    used = stage_configs(0, old[0], old[1] | given[1])
+    assert (used[1].model_dim, used[1].num_layers) == (96, 2)
+    lines = settings_in_words("OLD", old, given, used)
+    assert lines[0] == f"head: 96 wide, 2 layers, 4 heads, {used[1].ffn_dim} inside (given)"
+    assert "stage 2: given for this refresh: num_layers=2" in lines
+    assert any(line.startswith("stage 1: settings that OLD was trained with:") for line in lines)
+    other = old_settings(critic, same_backbone=False)
+    assert other[0] == {} and other[1] == old[1]
+
+
+def test_smoke_from_old_to_new_and_again(tmp_path, capsys, caplog):
     out = tmp_path / "new"
-    assert main(["--smoke", "--quiet", "--device", "cpu", "--out", str(out)]) == 0
+    caplog.set_level("INFO", logger="eliq")
+    assert main(["--smoke", "--device", "cpu", "--out", str(out)]) == 0
     report = json.loads(capsys.readouterr().out)
+    said = caplog.text
+    for part in ("32 wide", "the grown set: tuples: ", "too few to trust", "drift.html",
+                 "try it: eliq score", "the next refresh: python -m training.refresh"):  # fmt: skip
+        assert part in said
     assert report["anchors"]["eras"] == ["era-1", "era-2"]
     drift = json.loads((out / "drift.json").read_text())
     critic = Scorer.from_pretrained(out / "critic", device="cpu", probe=False)

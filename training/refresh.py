@@ -8,8 +8,10 @@
 NEW_IMAGES is a folder of positives of the new generators (`training.make_positives` makes one), or
 a supervision set of them (`training.make_negatives`). Steps: anchors are frozen from the held-out
 rows of the old set and from the new era; both sets become one, without the anchors' prompts; a
-critic is trained on it, from the old critic's weights; its scale is linked to the old one by the
-anchors, so that a threshold keeps its meaning; the drift report says where old and new differ.
+critic is trained on it, from the old critic's weights, with a head of the same shape and the
+settings its checkpoint records, unless --config, --stage1 or --stage2 say otherwise; its scale is
+linked to the old one by the anchors, so that a threshold keeps its meaning; the drift report says
+where old and new differ.
 Give --anchors to go on with the anchors of an earlier refresh. Killed, it goes on where it was.
 
 Hardware and time: those of `training.train_critic`, and the anchors (about 500 images) scored
@@ -24,6 +26,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import shlex
 import sys
 import tempfile
 from pathlib import Path
@@ -35,15 +38,28 @@ from eliq.errors import ConfigError, EliqError
 from eliq.supervision import SupervisionConfig, build_supervision
 
 from .backbones import load_backbone, origin_of
-from .eras import NewEra, compare, prepare, read_anchors, relabel, write_drift_report
+from .eras import (
+    DriftReport,
+    NewEra,
+    agreement_in_words,
+    compare,
+    old_settings,
+    prepare,
+    read_anchors,
+    relabel,
+    settings_in_words,
+    write_drift_report,
+)
 from .evaluation import Interrupted
 from .pipeline import Stopped, train_critic
 from .placement import Placement
+from .run_words import held_out_in_words
 from .smoke_pictures import write_smoke_pictures
 from .stage_settings import key_values, read_settings, stage_configs
 from .stop_request import StopRequest
 
 log = logging.getLogger("eliq")
+_COUNTS = ("num", "num_old", "num_new", "old", "new")  # of pairs in a known order
 SMOKE_SET = SupervisionConfig(num_tuples=12, num_ladders=6, max_side_px=96)
 
 
@@ -69,6 +85,8 @@ def main(arguments: list[str] | None = None) -> int:
     for alarm in report.get("alarms", ()):
         sys.stderr.write(f"alarm: {alarm}\n")
     if report:
+        for line in _in_words(report):
+            log.info(line)
         sys.stdout.write(json.dumps(report) + "\n")
     return 0
 
@@ -117,9 +135,14 @@ def _run(
         device=placement.loading_device(given1.get("tuning", "")),
     )
     num_parameters = sum(p.numel() for p in backbone.parameters())
+    old1, old2 = old_settings(options.critic, same_backbone=options.backbone is None)
     stage1, stage2 = stage_configs(
-        num_parameters, given1, given2, seed=options.seed, smoke=options.smoke
+        num_parameters, old1 | given1, old2 | given2, seed=options.seed, smoke=options.smoke
     )
+    if placement.is_main:
+        chosen = settings_in_words(options.critic, (old1, old2), (given1, given2), (stage1, stage2))
+        for line in chosen:
+            log.info(line)
     facts = {
         **origin_of(str(options.backbone or options.critic)),
         "num_parameters": num_parameters,
@@ -155,19 +178,53 @@ def _run(
     paths = write_drift_report(drift, anchors, out)
     is_kept = not options.smoke or temporary not in out.parents
     return {
+        "out": str(out) if is_kept else None,
         "checkpoint": str(out / "critic") if is_kept else None,
         "stage1": trained["stage1"],
         "stage2": trained["stage2"],
-        "anchors": {"num": len(anchors.points), "eras": anchors.eras},
+        "calibration": trained["calibration"],
+        "anchors": {"num": len(anchors.points), "eras": anchors.eras, "by_era": drift.anchors},
         "srcc_old_new": {name: s.numbers["srcc"] for name, s in drift.scores.items()},
+        "agreement": _agreement(drift),
         "known_order": {
-            name: {key: s.numbers["known_order"][key] for key in ("num", "old", "new")}
+            name: {key: s.numbers["known_order"][key] for key in _COUNTS}
             for name, s in drift.scores.items()
         },
         "is_linked": {name: s.link is not None for name, s in drift.scores.items()},
         "alarms": drift.alarms,
         "report": paths if is_kept else None,
     }
+
+
+def _agreement(drift: DriftReport) -> dict[str, Any]:
+    """Of each score what its correlation rests on, and a sentence that says so."""
+    keys = ("srcc_interval", "too_few", "num_anchors", "num_prompts", "num_images")
+    return {
+        name: {key: score.numbers[key] for key in keys}
+        | {"in_words": agreement_in_words(score.numbers)}
+        for name, score in drift.scores.items()
+    }
+
+
+def _in_words(report: dict[str, Any]) -> list[str]:
+    """The end of a refresh for people: what came out, where it lies, and what comes next."""
+    lines = []
+    for name, found in report["agreement"].items():
+        title, order = name.replace("_", " "), report["known_order"][name]
+        lines.append(f"{title}, old and new critic: {found['in_words']}")
+        lines.append(f"{title}, known orders kept: {order['num_old']} of {order['num']} pairs by "
+                     f"the old critic, {order['num_new']} by the new")  # fmt: skip
+        if not report["is_linked"][name]:
+            lines.append(f"{title}: not linked, a threshold of the old critic means nothing here")
+    lines += held_out_in_words(report)
+    if report["report"] is not None:
+        paths, out = report["report"], Path(report["out"])
+        lines.append(f"drift report: {', '.join(paths[key] for key in sorted(paths))}")
+        names = " ".join(
+            f"--{flag} {shlex.quote(str(out / flag))}" for flag in ("critic", "set", "anchors")
+        )
+        lines.append(f"the next refresh: python -m training.refresh NEXT_IMAGES {names} --out NEXT")
+    return lines
 
 
 def _smoke_inputs(options: argparse.Namespace, folder: Path, stop: StopRequest) -> None:
@@ -209,8 +266,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--workers", type=int, default=0, help="processes that make rows (default: this one)")
     add("--held-out-share", type=float, default=0.1, help="default %(default)s")
     add("--config", type=Path, help='JSON or TOML file {"stage1": {...}, "stage2": {...}}')
-    add("--stage1", nargs="+", default=[], metavar="KEY=VALUE")
-    add("--stage2", nargs="+", default=[], metavar="KEY=VALUE")
+    add("--stage1", nargs="+", default=[], metavar="KEY=VALUE",
+        help="settings of stage 1, in place of those that the old critic records")  # fmt: skip
+    add("--stage2", nargs="+", default=[], metavar="KEY=VALUE",
+        help="the same of stage 2 and the head, e.g. model_dim=512 num_layers=2")  # fmt: skip
     add("--dtype", choices=("float32", "bfloat16"), default="float32")
     add("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
     add("--seed", type=int, default=0)

@@ -46,7 +46,7 @@ def draw_drift(report: DriftReport, anchors: Anchors) -> bytes | None:
         spread.hist(drift.new, bins, histtype="step", label=f"new critic, {scale}")
         spread.set(xlabel="score of an anchor", ylabel="number of anchors")
         spread.set_title(f"{title}: how the scores spread", fontsize=10)
-        spread.legend(fontsize=7)
+        spread.legend(fontsize=7, loc="upper left")
         _draw_orders(orders, title, drift.numbers["known_order"])
     file = io.BytesIO()
     FigureCanvasAgg(figure).print_png(file)

@@ -86,6 +86,7 @@ def prepare(
     if not (new_set / "manifest.jsonl").is_file():
         new_set = new.out / "new_set"
         num_sources = len(read_sources(new.new_images, prompts_path))
+        log.info("supervision set of %d new images", num_sources)
         build_supervision(
             new.new_images,
             new_set,
@@ -103,9 +104,11 @@ def prepare(
         prefer=sorted(anchors.prompts),
         seed=new.seed,
     )
+    _say_shortage(new, anchors)
     counts = grow_set(new.old_set, new_set, new.out / "set", era, anchors)
-    log.info("tuples by era %s, ladders %s, %d rows left to the anchors", counts["tuples"],
-             counts["ladders"], counts["num_anchor_rows"])  # fmt: skip
+    log.info("the grown set: %s; %s; %d rows of the anchors' prompts are left out",
+             _by_era(counts["tuples"], "tuples"), _by_era(counts["ladders"], "ladders"),
+             counts["num_anchor_rows"])  # fmt: skip
     return anchors
 
 
@@ -207,6 +210,29 @@ def _num_new_anchors(new: NewEra, rows: Supervision) -> int:
         log.warning("%d of the new era's %d prompts are frozen as anchors, not %d: the others are "
                     "to be trained on", number, len(prompts), new.num_new_anchors)  # fmt: skip
     return number
+
+
+def _say_shortage(new: NewEra, anchors: Anchors) -> None:
+    """How many anchors each era has, loudly where the old set gave fewer than were meant."""
+    for era in anchors.eras:
+        found = anchors.counts(era)
+        log.info("anchors of %s: %d prompts, %d images", era, found["prompts"], found["images"])
+    first = anchors.eras[0]
+    found = anchors.counts(first)
+    if new.old_anchors is None and found["prompts"] < new.num_anchors:
+        log.warning(
+            "the old set (%s) gave anchors of %d prompts (%d images), where %d were meant: no more "
+            "of its prompts were held out from the old critic. The link of the scales and the "
+            "drift report rest on them; a critic of more prompts, or with a larger held-out share, "
+            "gives more",
+            first, found["prompts"], found["images"], new.num_anchors,
+        )  # fmt: skip
+
+
+def _by_era(counts: dict[str, int], what: str) -> str:
+    """ "tuples: 40 of era-1, 20 of era-2"."""
+    parts = [f"{number} of {era}" for era, number in counts.items()] or ["none"]
+    return f"{what}: {', '.join(parts)}"
 
 
 def _critic_sha256(directory: Path) -> str:
