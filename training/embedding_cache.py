@@ -20,7 +20,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from eliq.backbone import Backbone
 from eliq.errors import TrainingError
@@ -30,6 +29,7 @@ from .dataset import ASPECTS, LadderRow, Supervision, TupleRow
 from .fingerprints import module_sha256
 from .run_state import StopRequest, first_difference
 from .stage1_batches import alignment_question, load_pixels
+from .step_lines import StepLines
 from .tensor_files import read_tensors, replace_tensors
 
 __all__ = ["PROMPTS", "EmbeddingCache", "build_cache", "load_cache"]
@@ -143,11 +143,15 @@ def build_cache(
     ][rank::world_size]
     total = sum(len(rows) for _, _, rows in shards)
     finished = True
-    with tqdm(total=total, desc="embedding", disable=None if progress else True) as bar:
+
+    def path_of(name: str, start: int) -> Path:
+        return cache_dir / f"{name}-{start // rows_per_shard:05d}.safetensors"
+
+    before = sum(len(rows) for name, start, rows in shards if path_of(name, start).is_file())
+    with StepLines("embedding", total, unit="rows", done=before, shown=progress) as bar:
         for name, start, rows in shards:
-            path = cache_dir / f"{name}-{start // rows_per_shard:05d}.safetensors"
+            path = path_of(name, start)
             if path.is_file():  # renamed into place only when whole
-                bar.update(len(rows))
                 continue
             parts = []
             for first in range(0, len(rows), rows_per_forward):

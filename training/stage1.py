@@ -25,7 +25,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from eliq.backbone import Backbone
 from eliq.errors import TrainingError
@@ -42,6 +41,7 @@ from .sharding import fill_outline, outline, whole
 from .stage1_batches import IGNORED, MicroBatch, MicroBatches
 from .stage1_config import Stage1Config
 from .stage1_validation import validate
+from .step_lines import StepLines
 from .tuning import prepare, set_checkpointing
 
 __all__ = ["Stage1Config", "Stage1Result", "prepare", "stage1_loss", "train_stage1"]
@@ -153,12 +153,7 @@ def train_stage1(
     ids = backbone.layout
     answer_ids = torch.tensor([ids.low_id, ids.high_id], device=placement.device)
     batches = _loader(train, config, placement, first, num_steps)
-    bar = tqdm(
-        total=num_steps,
-        initial=first,
-        desc="stage 1",
-        disable=None if progress and placement.is_main else True,
-    )
+    bar = StepLines("stage 1", num_steps, done=first, shown=progress and placement.is_main)
     step, stopped = first, False
     saves = placement.is_main or placement.is_sharded  # slices are gathered by all together
     while step < num_steps and not stopped:
@@ -193,8 +188,7 @@ def train_stage1(
             optimizer.zero_grad(set_to_none=True)
         step += 1
         stopped = placement.any(bool(stop is not None and stop.requested))
-        bar.update(1)
-        bar.set_postfix(loss=f"{means['loss']:.3f}")
+        bar.update(1, loss=f"{means['loss']:.3f}")
         if placement.is_main:
             curves.append(
                 step,

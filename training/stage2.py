@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from eliq.errors import TrainingError
 from eliq.head import HeadConfig, ScoringHead
@@ -27,6 +26,7 @@ from .optimizers import build_optimizers, cosine_factor, set_learning_rate
 from .run_state import RunState, StopRequest
 from .stage2_config import Stage2Config
 from .stage2_losses import stage2_loss
+from .step_lines import StepLines
 
 __all__ = ["Stage2Config", "Stage2Result", "train_stage2"]
 
@@ -91,7 +91,8 @@ def train_stage2(
     curves.truncate(step)
     best_state.forget_after(step)
     wanted, stopped = config.steps(len(train.tuple_ids)), False
-    bar = tqdm(total=wanted, initial=step, desc="stage 2", disable=None if progress else True)
+    bar = StepLines("stage 2", wanted, done=step, shown=progress)
+    shown: dict[str, str] = {}
     while step < wanted and track["bad"] < config.patience and not stopped:
         head.train()
         set_learning_rate(optimizers, cosine_factor(step, wanted, config.warmup_share))
@@ -107,7 +108,7 @@ def train_stage2(
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         step += 1
-        bar.update(1)
+        bar.update(1, loss=f"{float(loss.detach()):.3f}", **shown)
         curves.append(step, loss=float(loss.detach()), **values)
         stopped = stop is not None and stop.requested
         improved = False
@@ -120,7 +121,7 @@ def train_stage2(
             if improved:
                 track.update(best_loss=now, best_step=step, bad=0)
                 best_state.save(step, modules={"head": head}, extra=track)
-            bar.set_postfix(held_out_loss=f"{now:.3f}")
+            shown = {"held_out_loss": f"{now:.3f}"}
         if step % config.save_every == 0 or stopped or improved or step == wanted:
             state.save(step, **parts, extra=track)
     bar.close()
