@@ -143,6 +143,19 @@ def test_alignment_scores_are_the_mean_of_the_raters(tmp_path):
     }
 
 
+def test_own_csv_takes_mos_for_quality_where_neither_opinion_is_there(tmp_path):
+    sheet = layouts.own_csv(tmp_path)
+    sheet = sheet / "ratings.csv" if sheet.is_dir() else sheet
+    lines = sheet.read_text(encoding="utf-8").splitlines()
+    image = lines[1].split(",")[lines[0].split(",").index("path")]
+    sheet.write_text(f"path,mos\n{image},3.5\n", encoding="utf-8")
+    (row,) = READERS["csv"](sheet).rows
+    assert row.quality == 3.5 and row.alignment is None
+    sheet.write_text(f"path,mos,alignment\n{image},3.5,2\n", encoding="utf-8")
+    (row,) = READERS["csv"](sheet).rows
+    assert row.quality is None and row.alignment == 2
+
+
 def test_own_csv_takes_prompts_that_differ_for_one_image(tmp_path):
     path = layouts.own_csv(tmp_path)
     with open(path, "a", encoding="utf-8") as file:
