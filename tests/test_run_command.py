@@ -102,11 +102,24 @@ def test_wrong_usage_is_2_in_one_line(words, said, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_a_run_that_cannot_start_is_1_in_one_line(tmp_path, common):
-    done = eliq("run", tmp_path / "nothing", *common)
+def test_a_run_that_cannot_start_is_1_in_one_line(folder, tmp_path, common):
+    (tmp_path / "empty").mkdir()
+    done = eliq("run", tmp_path / "empty", *common)
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr.startswith("eliq: error: ") and done.stderr.count("\n") == 1
-    assert "no such file or directory" in done.stderr
+    assert "no images found" in done.stderr
+
+
+def test_a_source_that_is_not_there_is_wrong_usage(folder, tmp_path, common):
+    """As `eliq score` says of a path that is not there: 2, in one line."""
+    for words in (
+        [tmp_path / "nothing"],
+        [tmp_path / "no-*.tar"],
+        [folder, "--prompts", tmp_path / "no.csv"],
+    ):
+        done = eliq("run", *words, *common)
+        assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1
+        assert "no such" in done.stderr and not (tmp_path / "out").exists()
 
 
 def test_another_critic_into_the_same_directory_is_refused(folder, common, capsys, tmp_path):
@@ -137,7 +150,8 @@ def test_overwrite_removes_nothing_before_it_knows_what_to_score(folder, common,
     wrong = words.copy()
     wrong[wrong.index("--checkpoint") + 1] = str(tmp_path / "no critic")
     for source, options in ((tmp_path / "imgaes", words), (empty, words), (folder, wrong)):
-        assert main(["run", str(source), *options, "--overwrite", "--yes"]) == 1
+        code = 1 if source.exists() else 2
+        assert main(["run", str(source), *options, "--overwrite", "--yes"]) == code
     assert rows_of(tmp_path / "out") == before
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 3 and "no images found" in captured.err

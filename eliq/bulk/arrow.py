@@ -10,7 +10,7 @@ try:
 except ImportError as error:
     raise BulkError(
         "runs over many images write Parquet files, and pyarrow is not installed: "
-        "pip install 'eliq[bulk]'"
+        "pip install 'eliq[bulk]', or '.[bulk]' in a clone"
     ) from error
 
 __all__ = ["pa", "pq"]

@@ -14,7 +14,7 @@ from .listing import METADATA_NAMES, list_folder, list_manifest
 from .tar_units import TarUnit
 from .tars import find_tars
 
-__all__ = ["MANIFEST_SUFFIXES", "Source", "check_source", "find_source"]
+__all__ = ["MANIFEST_SUFFIXES", "Source", "check_named", "check_source", "find_source"]
 
 MANIFEST_SUFFIXES = (".csv", ".jsonl", ".parquet")
 
@@ -68,6 +68,21 @@ def find_source(config: RunConfig) -> Source:
         "imagefolder" if has_metadata else "folder",
         lambda: _prompted(list_folder(source, skipped=out_dir, prompt_of=prompt_of), config.prompt),
     )
+
+
+def check_named(config: RunConfig) -> None:
+    """Look whether what the command names is there, without listing or reading any of it.
+
+    Raises:
+        BulkError: there is no such source, or no such file of prompts.
+    """
+    source = config.source
+    if not os.path.exists(source):
+        if ".tar" not in source.lower():
+            raise BulkError(f"{source}: no such file or directory")
+        find_tars(source)
+    if config.prompts_path is not None and not os.path.isfile(config.prompts_path):
+        raise BulkError(f"{config.prompts_path}: no such file of prompts")
 
 
 def check_source(config: RunConfig) -> None:

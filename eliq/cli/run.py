@@ -192,6 +192,7 @@ def run(
     try:
         gates = parse_gates(fail_under or [])
         from ..bulk.config import RunConfig
+        from ..bulk.sources import check_named
         from .run_job import Job, run_job
 
         config = RunConfig(
@@ -212,6 +213,7 @@ def run(
             thumbnails=thumbnails,
             item_timeout_s=item_timeout,
         )
+        check_named(config)
     except EliqError as error:
         raise typer.BadParameter(str(error)) from error
     return run_job(
