@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from eliq import Scorer
 from eliq.packing import PackedRows
 from training.embedded.sprites import DEFAULT_FONT
-from training.tiny_backbone import tiny_backbone
 
 pytestmark = pytest.mark.skipif(
     not Path(DEFAULT_FONT).exists(),
@@ -98,54 +96,6 @@ def test_losses_of_both_batches_have_gradients(maker):
         gradient = backbone.model.model.visual.patch_embed.proj.weight.grad
         assert torch.isfinite(gradient).all() and gradient.abs().sum() > 0
         backbone.zero_grad()
-
-
-def test_a_severity_means_the_same_in_every_image():
-    from training.embedded.auxiliary import across_images_loss
-
-    # Two images, undamaged and of severity 3, one aspect: pairs (0, 1), (0, 3), (2, 1), (2, 3).
-    severity, aspect = torch.tensor([0, 3, 0, 3]), torch.zeros(4, dtype=torch.int64)
-    margins = torch.tensor([2.0, -1.0, 0.0, 1.0])
-    gaps = torch.tensor([3.0, 1.0, 1.0, -1.0])
-    expected = torch.nn.functional.softplus(0.4 * 3 - gaps).mean()
-    assert across_images_loss(margins, aspect, severity) == pytest.approx(float(expected))
-    # Versions of different aspects are not compared, nor those one severity apart.
-    assert across_images_loss(margins[:2], torch.tensor([0, 1]), severity[:2]) == 0
-    assert across_images_loss(margins[:2], aspect[:2], torch.tensor([0, 1])) == 0
-
-
-def test_twins_show_the_same_picture(maker):
-    from training.embedded.batches import _twin
-
-    rng = np.random.default_rng(0)
-    y, x = np.mgrid[:96, :96]
-    image = np.stack([x, y, 95 - y], axis=-1).astype(np.uint8) * 2
-    for _ in range(8):
-        twin = _twin(image, rng)
-        assert twin.shape == image.shape and twin.dtype == np.uint8
-        # Top stays top; left is left or, mirrored, right.
-        assert twin[8, :, 1].mean() < twin[-8, :, 1].mean() - 80
-        assert abs(int(twin[48, 8, 0]) - int(twin[48, -8, 0])) > 80
-    batch = maker[0].make(1, level(1.0))
-    kept = len(batch["primary"])
-    assert len(batch["grid_thw"]) == kept + len(batch["twin_of"])
-    assert 0 <= int(batch["twin_of"].min()) and int(batch["twin_of"].max()) < kept
-
-
-def test_the_mean_of_two_pretrainings(tmp_path, monkeypatch):
-    from training.embedded import build
-
-    def loaded(run_dir, config):
-        return tiny_backbone(seed={"first": 0, "last": 1}[run_dir.name])
-
-    monkeypatch.setattr(build, "load_pretrained", loaded)
-    mean = build.averaged(tmp_path / "first", tmp_path / "last", None, 0.25)
-    first, last = (tiny_backbone(seed=seed).model.state_dict() for seed in (0, 1))
-    differs = 0
-    for name, value in mean.model.state_dict().items():
-        assert torch.allclose(value, 0.75 * first[name] + 0.25 * last[name], atol=1e-6), name
-        differs += not torch.equal(first[name], last[name])
-    assert differs
 
 
 @pytest.mark.slow

@@ -63,14 +63,10 @@ def test_a_view_is_a_function_of_the_seed_and_prefers_detail(bank: Path):
     assert len({image.tobytes() for image, _ in views}) == 30
     detailed = [image.std() > 4 for image, _ in views]
     # A part drawn blindly lies wholly in the plain half almost half of the time.
-    assert np.mean(detailed) > 0.7
+    assert np.mean(detailed) > 0.75
     grey = [np.ptp(image.astype(int), axis=2).max() == 0 for image, _ in views]
     told = [prompt.startswith("black and white") for _, prompt in views]
-    # The plain half is nearly grey as it is; what shows colour is never called monochrome.
-    assert [t for t, d in zip(told, detailed, strict=True) if d] == [
-        g for g, d in zip(grey, detailed, strict=True) if d
-    ]
-    assert 0 < sum(told) < 15 and all(g for g, t in zip(grey, told, strict=True) if t)
+    assert told == grey and 0 < sum(grey) < 15
 
 
 def test_they_are_mixed_in_only_where_they_are_given(bank: Path):

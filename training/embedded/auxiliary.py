@@ -127,26 +127,10 @@ def _alignment_losses(backbone, auxiliary, batch, hidden, states, cells):
     }
 
 
-def across_images_loss(margins: Tensor, aspect: Tensor, severity: Tensor) -> Tensor:
-    """Ranking loss over all pairs of versions of one aspect, two severities or more apart.
-
-    ``margins`` float [B], ``aspect`` and ``severity`` integer [B]. A ladder orders the versions of
-    one image; this one asks that a severity mean about the same in every image.
-    """
-    apart = severity[None, :] - severity[:, None]  # the row is the better one
-    pairs = (apart >= 2) & (aspect[None, :] == aspect[:, None])
-    wanted = 0.4 * apart.to(margins.dtype)
-    loss = F.softplus(wanted - (margins[:, None] - margins[None, :]))
-    return (loss * pairs).sum() / pairs.sum().clamp(min=1)
-
-
 def _ladder_losses(backbone, auxiliary, batch, states):
     primary, severity = batch["primary"], batch["severity"]
     index = torch.arange(len(primary))
-    margins = backbone.margins(states)  # [B,Q], below them the twins'
-    twins = margins[len(primary) :, :2]
-    same = F.smooth_l1_loss(twins, margins[batch["twin_of"], :2], beta=0.5)
-    margins, states = margins[: len(primary)], states[: len(primary)]
+    margins = backbone.margins(states)  # [B,Q]
     own = margins[index, primary]
     other = margins[index, 1 - primary]
     starts = (severity == 0).nonzero().squeeze(1)
@@ -174,12 +158,10 @@ def _ladder_losses(backbone, auxiliary, batch, states):
             spoilt[:, 0], spoilt[:, 1:], margin_step=0.2, margin_total=0.8
         )
     damage = auxiliary.distortion_loss(states[index, primary], batch)
-    across = across_images_loss(own, primary, severity)
-    loss = binary + 0.3 * other_answer + rank + rise + 0.3 * damage + across + 0.5 * same
+    loss = binary + 0.3 * other_answer + rank + rise + 0.3 * damage
     figures = {
         "instruction_loss": float(binary.detach()),
         "ladder_loss": float(rank.detach()),
-        "twin_loss": float(same.detach()),
         "pair_accuracy": float((chain[:, :-1] > chain[:, 1:]).float().mean()),
     }
     prompted = batch["has_prompt"]

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from eliq.instructions import ChatLayout
@@ -178,7 +177,6 @@ class BatchMaker:
         size = int(rng.choice(self.ladder_px))
         count = max(2, round(self.ladders * (192 / size) ** 2))
         images, suffixes, rows = [], [], []
-        twins, twin_of = [], []
         for _ in range(count):
             seed = int(rng.integers(MAX_TRAINING_SEED))
             image, prompt, scene = render_positive(
@@ -203,14 +201,9 @@ class BatchMaker:
                     name in KEEPS_CONTENT and severity <= KEEPS_CONTENT_SEVERITY
                 )
                 rows.append((primary, severity, kind, kept and len(questions) > 2))
-            chosen_row = len(images) - 1 - int(rng.integers(len(chain) + 1))
-            twins.append(_twin(images[chosen_row], rng))
-            twin_of.append(chosen_row)
-        questions = [self.layout.technical, self.layout.aesthetic]
-        batch = self._rows(images + twins, suffixes + [questions] * len(twins))
+        batch = self._rows(images, suffixes)
         return batch | {
             "kind": "ladder",
-            "twin_of": torch.tensor(twin_of),
             "primary": torch.tensor([r[0] for r in rows]),
             "severity": torch.tensor([r[1] for r in rows]),
             "distortion": torch.tensor([r[2] for r in rows]),
@@ -255,25 +248,6 @@ class BatchMaker:
         return tuple(
             torch.from_numpy(a.reshape(side * side, -1)) for a in (things, colours, centres)
         )
-
-
-def _twin(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The same picture as nobody would rate otherwise: mirrored, up to an eighth larger or smaller.
-
-    Same size: a larger one is cropped, a smaller one goes on mirrored at its border.
-    """
-    size = image.shape[0]
-    factor = float(np.exp(rng.uniform(-0.12, 0.12)))
-    if rng.random() < 0.5:
-        image = image[:, ::-1]
-    if rng.random() < 0.25:
-        return np.ascontiguousarray(image)
-    margin = max(0, int(np.ceil(size * (1 / factor - 1) / 2)) + 1)
-    padded = np.pad(image, ((margin, margin), (margin, margin), (0, 0)), mode="symmetric")
-    side = max(size, round(padded.shape[0] * factor))
-    resized = np.asarray(Image.fromarray(padded).resize((side, side), Image.Resampling.LANCZOS))
-    y, x = int(rng.integers(side - size + 1)), int(rng.integers(side - size + 1))
-    return np.ascontiguousarray(resized[y : y + size, x : x + size])
 
 
 def _background_id(scene: Scene) -> int:

@@ -5,14 +5,13 @@
     python -m training.embedded.build --out runs/embedded --install  # and ship it: eliq/embedded/
     python -m training.embedded.build --out /tmp/smoke --smoke       # every step once, a minute
 
-Steps: pretrain the backbone on rendered images and, towards the end, on ladders of photographs; go
-on with it, and take the mean of the weights at both ends; make positives of both kinds; build a
-supervision set from them; and then the same stages 1 and 2, calibration and export as any critic
-(`training.train_critic`). Every step goes on where it was after a kill. Without `--photographs`
-everything is rendered, and the critic orders damage in photographs worse (training/LOG.md).
+Steps: pretrain the backbone on rendered images and, towards the end, on ladders of photographs;
+make positives of both; build a supervision set from them; and then the same stages 1 and 2,
+calibration and export as any critic (`training.train_critic`). Every step goes on where it was
+after a kill. Without `--photographs` everything is rendered, and the critic orders damage in
+photographs worse (training/LOG.md).
 
-Hardware: two CPU cores with bfloat16, 6 GB of memory, 3 GB of disk. Time: about four hours and a
-half.
+Hardware: two CPU cores with bfloat16, 6 GB of memory, 3 GB of disk. Time: about three hours.
 Expect: the figures of the newest run in training/LOG.md. Needs Debian's fonts-noto-color-emoji.
 """
 
@@ -40,7 +39,6 @@ from .model import make_backbone
 from .photographs import Photographs
 from .positives import render_positives
 from .pretrain import (
-    FIRST_STEPS,
     NUM_STEPS,
     PretrainConfig,
     fingerprint_of,
@@ -81,22 +79,15 @@ EMBEDDED_STAGE2 = Stage2Config(
     num_heads=4,
     ffn_dim=192,
     margin_weight=0.5,
-    # The visual query cannot see the prompt (training/LOG.md).
-    mask_visual_query=True,
     visual_prompts=("own", "negative", "none"),
     validate_every=100,
 )
-
-
-# Of the weights after the longer pretraining in the mean; chosen on selection data (LOG).
-LAST_SHARE = 0.4
 
 
 @dataclass(frozen=True)
 class Scale:
     """How much of everything; the defaults are those of the critic that is shipped."""
 
-    first_steps: int = FIRST_STEPS
     pretraining_steps: int = NUM_STEPS
     check_every: int = 400
     num_positives: int = 1800
@@ -105,7 +96,7 @@ class Scale:
     held_out_share: float = 0.1
 
 
-SMOKE = Scale(1, 2, 2, 6, 2, 20, 0.34)
+SMOKE = Scale(2, 2, 6, 2, 20, 0.34)
 
 
 def load_pretrained(run_dir: Path, config: PretrainConfig) -> Backbone:
@@ -124,25 +115,6 @@ def load_pretrained(run_dir: Path, config: PretrainConfig) -> Backbone:
     return backbone.eval()
 
 
-def averaged(first: Path, last: Path, config: PretrainConfig, share: float) -> Backbone:
-    """The mean of the weights of two pretraining runs, of which one went on from the other.
-
-    `share` in 0..1 is the weight of the later one. Two ends of one run lie in one valley of the
-    loss; their mean keeps what each knows better (Wortsman et al., "Model soups", ICML 2022).
-
-    Raises:
-        TrainingError: a run holds no checkpoint.
-    """
-    backbone, later = load_pretrained(first, config), load_pretrained(last, config)
-    weights = later.model.state_dict()
-    mean = {
-        name: torch.lerp(value, weights[name], share) if value.is_floating_point() else value
-        for name, value in backbone.model.state_dict().items()
-    }
-    backbone.model.load_state_dict(mean)
-    return backbone
-
-
 def build(
     out: Path,
     *,
@@ -153,24 +125,17 @@ def build(
 ) -> dict:
     """All steps; returns what was measured on the held-out side."""
     config = PretrainConfig(seed=seed)
-    options = {
-        "schedule_steps": scale.pretraining_steps,
-        "check_every": scale.check_every,
-        "photographs": photographs,
-        "stop": stop,
-    }
-    first, last = out / "pretrain-first", out / "pretrain"
-    pretrain(first, config, num_steps=scale.first_steps, **options)
-    if not stop.requested:
-        if not last.exists():
-            part = out / ".pretrain.part"
-            shutil.rmtree(part, ignore_errors=True)
-            shutil.copytree(first, part)
-            part.rename(last)
-        pretrain(last, config, num_steps=scale.pretraining_steps, **options)
+    pretrain(
+        out / "pretrain",
+        config,
+        num_steps=scale.pretraining_steps,
+        check_every=scale.check_every,
+        photographs=photographs,
+        stop=stop,
+    )
     if stop.requested:
         raise Stopped
-    backbone = averaged(first, last, config, LAST_SHARE)
+    backbone = load_pretrained(out / "pretrain", config)
     positives = render_positives(
         out / "positives",
         scale.num_positives,

@@ -199,7 +199,7 @@ class Photographs:
             side = int(np.exp(rng.uniform(np.log(min(size_px, largest)), np.log(largest))))
             y, x = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
             parts.append(image[y : y + side, x : x + side])
-        part = max(parts, key=lambda p: _detail(p, size_px)) if rng.random() < 0.75 else parts[0]
+        part = max(parts, key=lambda p: _detail(p, size_px))
         picture = Image.fromarray(part)
         if picture.size[0] != size_px:
             picture = picture.resize((size_px, size_px), Image.Resampling.LANCZOS)
@@ -211,7 +211,7 @@ class Photographs:
             values = values[..., rng.permutation(3)]
         grey = values.mean(axis=2, keepdims=True)
         values = grey + (values - grey) * (0 if monochrome else rng.uniform(0.7, 1.1))
-        values = np.clip(values, 0, 1) ** np.float32(np.exp(rng.normal(0, 0.3)))
+        values = np.clip(values, 0, 1) ** np.float32(np.exp(rng.normal(0, 0.18)))
         out = (values * 255 + 0.5).astype(np.uint8)
         words = "black and white, " if monochrome else ""
         return out, f"{words}a photograph, mostly {mean_colour(out)}"
