@@ -35,7 +35,11 @@ def changed_rows():
     }  # fmt: skip
 
 
-def kept_paths(rows, least=(0.5, 0.5), **filters):
+# Where the thresholds stand when the page of a run opens in which some images have no prompt.
+OPENING = (0.5, 0.0)
+
+
+def kept_paths(rows, least=OPENING, **filters):
     """What the library keeps of the rows, by path: the page has to agree."""
     selection = Selection(*(value or None for value in least), **filters)
     return [row["path"] for row in rows if selection.keeps(row)]

@@ -80,7 +80,10 @@ def _plain(name: str, value: Any) -> Any:
     if isinstance(value, float):
         if not math.isfinite(value):
             return None
-        return value if name in _EXACT else float(f"{value:.4g}")
+        if name in _EXACT:
+            return value
+        # Nine digits give a float32 back, and are what the CSV of `eliq export` has.
+        return float(f"{value:.9g}" if name.startswith("aspect_") else f"{value:.4g}")
     if isinstance(value, str):
         return _shown(value)
     return value

@@ -1,6 +1,7 @@
 // Take the kept images away: as a list of paths, as a table, or as the command that does the same.
 
-const keptRows = () => orderBy(mainScore()).filter((row) => kept[row]).reverse();
+/** In the order of the run, as `eliq keep` and `eliq export` give them. */
+const keptRows = () => Array.from(kept.keys()).filter((row) => kept[row]);
 
 function download(name, type, text) {
   const address = URL.createObjectURL(new Blob([text], { type }));
@@ -17,20 +18,40 @@ function listOfPaths() {
   return keptRows().map((row) => `${pathOf(row).replace(/[\r\n]/g, "\ufffd")}\n`).join("");
 }
 
+// Columns, order and digits are those of `eliq export --to csv` (eliq/interop/tables.py).
+const CSV_COLUMNS = ["path", "member", "visual_quality", "alignment", "aspect_technical",
+  "aspect_aesthetic", "aspect_alignment", "flags", "status", "error_class", "error", "width",
+  "height", "prompt", "model_id", "dtype"];
+
+/** Nine digits, which give a float32 back, as Python's %.9g writes them. */
+function nineDigits(value) {
+  if (isNaN(value)) return "";
+  if (value === 0 || Math.abs(value) >= 1e-4) return String(Number(value.toPrecision(9)));
+  const [digits, power] = String(Number(value.toPrecision(9)).toExponential()).split("e-");
+  return `${digits}e-${power.padStart(2, "0")}`;
+}
+
 /** One field of a CSV line. A spreadsheet would run a text that begins like a formula. */
 function field(value, isPath = false) {
-  if (typeof value === "number") return isNaN(value) ? "" : String(value);
   let text = String(value ?? "");
   if (/^[=+\-@\t\r]/.test(text)) text = (isPath ? "./" : "'") + text;
   return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
+function fieldOf(name, row) {
+  const { path, href } = folderOf(row);
+  if (name === "path") return field(href === null ? path.slice(0, -1) : pathOf(row), true);
+  if (name === "member") return field(href === null ? nameOf(row) : "");
+  // What is kept has not failed: these are flags alone, without a reason.
+  if (name === "flags") return field(flagsOf(row).join(" "));
+  const value = column(name)(row);
+  if (typeof value === "number" && !["width", "height"].includes(name)) return nineDigits(value);
+  return field(value);
+}
+
 function tableOfKept() {
-  const lines = keptRows().map((row) => [
-    field(pathOf(row), true), field(score.visual_quality[row]), field(score.alignment[row]),
-    field(flagsOf(row).join(" ")), field(promptOf(row)),
-  ].join(","));
-  return ["path,visual_quality,alignment,flags,prompt", ...lines].join("\r\n") + "\r\n";
+  const lines = keptRows().map((row) => CSV_COLUMNS.map((name) => fieldOf(name, row)).join(","));
+  return [CSV_COLUMNS.join(","), ...lines].join("\r\n") + "\r\n";
 }
 
 /** A word as a POSIX shell reads it back. */

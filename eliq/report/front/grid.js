@@ -110,7 +110,7 @@ function setUpGrid() {
     const tile = event.target.closest(".tile");
     if (!tile) return;
     grid.focus = tile.place;
-    openView(tile.row, grid.rows, tile.place);
+    openView(tile.row, grid.rows, listWords(), tile.place);
   });
   $("grid").addEventListener("focusin", (event) => {
     const tile = event.target.closest(".tile");

@@ -39,7 +39,7 @@ const colours = {};
 /** Canvases know no CSS variables: resolve those of the theme in use. */
 function readColours() {
   const probe = document.body.appendChild(element("span"));
-  const names = ["ink", "dim", "edge", "quality", "alignment", "idle", "band", "shade", "failed"];
+  const names = ["ink", "dim", "edge", "quality", "alignment", "idle", "band", "shade", "failed", "dot"];
   for (const name of names) {
     probe.style.color = `var(--${name})`;
     colours[name] = getComputedStyle(probe).color;
@@ -126,8 +126,14 @@ function showThreshold(name, always = false) {
   card.handle.setAttribute("aria-valuenow", value);
   card.handle.setAttribute("aria-valuetext", `${value}: ${count(reach)} images reach it`);
   const missing = totals.considered - totals.failed - numScored(name);
-  const parts = [`${count(reach)} of ${count(totals.considered - totals.failed)} reach it`];
-  if (missing > 0) parts.push(`${count(missing)} have none`);
+  const parts = [];
+  if (state.least[name] === 0) {
+    parts.push("0 asks for nothing");
+    if (missing > 0) parts.push(`${count(missing)} without ${SCORE_WORDS[name]} pass too`);
+  } else {
+    parts.push(`${count(reach)} of ${count(numScored(name))} reach it`);
+    if (missing > 0) parts.push(`${count(missing)} without ${SCORE_WORDS[name]} miss it`);
+  }
   if (DATA.about.noise >= 0.0005 && totals.near[name] && state.least[name] > 0) {
     parts.push(`${count(totals.near[name])} within the noise`);
   }

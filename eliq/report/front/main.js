@@ -38,12 +38,17 @@ function refreshAll() {
   refreshList();
 }
 
+const listWord = () =>
+  ({ all: "", kept: " kept", dropped: " dropped", failed: " not scored" })[state.show];
+
+/** What the images of the grid are, after their number. */
+const listWords = () => `images${listWord()}${isFiltered() ? " within the filters" : ""}`;
+
 /** The order changed, or which rows are listed. */
 function refreshList() {
   const rows = listedRows();
   listRows(rows);
-  const word = { all: "", kept: " kept", dropped: " dropped", failed: " not scored" }[state.show];
-  $("grid-title").textContent = `${plural(rows.length, "image")}${word}`;
+  $("grid-title").textContent = `${plural(rows.length, "image")}${listWord()}`;
   const order = $("sort").selectedOptions[0].textContent;
   const end = state.sort === "path" ? (state.descending ? ", last first" : "")
     : state.descending ? ", best first" : ", worst first";

@@ -1,33 +1,41 @@
-// Visual quality against alignment, one dot an image; what misses a threshold is shaded.
+// Visual quality against alignment, one dot an image; what misses a threshold is grey on a shade.
 
 const DOT_PX = 2.4;
-let dots = null; // the dots as a picture of their own: moving a threshold draws no dot again
+let dots = null; // the dots as two pictures, kept and dropped: a moved threshold draws no dot again
 
 function drawScatter() {
   const canvas = $("scatter");
   const { pen, width, height } = fitted(canvas);
   if (!width) return;
   const ratio = window.devicePixelRatio || 1;
-  if (!dots) {
-    dots = document.createElement("canvas");
-    dots.width = canvas.width;
-    dots.height = canvas.height;
-    const ink = dots.getContext("2d");
+  dots ??= [colours.quality, colours.dot].map((colour) => {
+    const picture = document.createElement("canvas");
+    picture.width = canvas.width;
+    picture.height = canvas.height;
+    const ink = picture.getContext("2d");
     ink.scale(ratio, ratio);
-    ink.fillStyle = colours.quality;
+    ink.fillStyle = colour;
     ink.globalAlpha = Math.min(0.85, Math.max(0.16, 900 / (1 + ascending.alignment.length)));
     for (const row of ascending.alignment) {
       if (!isScored[row]) continue;
       const [x, y] = placeOf(row, width, height);
       ink.fillRect(x - DOT_PX / 2, y - DOT_PX / 2, DOT_PX, DOT_PX);
     }
-  }
-  pen.drawImage(dots, 0, 0, width, height);
+    return picture;
+  });
   const x = state.least.visual_quality * width;
   const y = (1 - state.least.alignment) * height;
   pen.fillStyle = colours.shade;
   pen.fillRect(0, 0, x, height);
   pen.fillRect(x, y, width - x, height - y);
+  pen.drawImage(dots[1], 0, 0, width, height);
+  pen.save();
+  pen.beginPath();
+  pen.rect(x, 0, width - x, y);
+  pen.clip();
+  pen.clearRect(0, 0, width, height);
+  pen.drawImage(dots[0], 0, 0, width, height);
+  pen.restore();
   pen.fillStyle = colours.ink;
   if (state.least.visual_quality > 0) pen.fillRect(x - 0.5, 0, 1, height);
   if (state.least.alignment > 0) pen.fillRect(0, y - 0.5, width, 1);
@@ -86,7 +94,7 @@ function setUpScatter() {
   canvas.addEventListener("pointerleave", hide);
   canvas.addEventListener("click", (event) => {
     const row = nearestDot(event);
-    if (row !== null) openView(row, [...ascending.alignment].reverse());
+    if (row !== null) openView(row, [...ascending.alignment].reverse(), "with both scores");
   });
 }
 

@@ -3,12 +3,13 @@
 // considered: the filters let a row through. kept: considered, and both thresholds are reached.
 // A threshold of 0 asks for nothing; a missing score reaches no other threshold.
 
-// Where most images have no prompt, a threshold of alignment would drop them all at first sight.
-const numAligned = score.alignment.reduce((sum, each) => sum + (isNaN(each) ? 0 : 1), 0);
-const numScoredRows = isScored.reduce((sum, each) => sum + each, 0);
+// An image without a prompt misses every threshold of alignment but 0: the page begins with 0 where
+// the run has one, so that nothing is dropped for that before somebody asked.
+const numAligned = DATA.histograms.alignment.reduce((sum, each) => sum + each, 0);
+const allAligned = numAligned > 0 && numAligned === DATA.totals.images - DATA.totals.failed;
 
 const state = {
-  least: { visual_quality: 0.5, alignment: numAligned > numScoredRows / 2 ? 0.5 : 0 },
+  least: { visual_quality: 0.5, alignment: allAligned ? 0.5 : 0 },
   words: [], // lower case; "-word" must not occur
   flags: new Map(), // flag -> "only" | "without"
   show: "all",
@@ -138,7 +139,7 @@ function listedRows() {
   return known.concat(order.slice(numKnown).filter(passes));
 }
 
-/** The score that strips and the keys [ and ] are about. */
+/** The score whose threshold the strips and the keys [ and ] are about. */
 const mainScore = () => (state.sort === "alignment" ? "alignment" : "visual_quality");
 
 /** Thresholds lie on steps, so that counts of the whole run are exact and commands are short. */

@@ -1,4 +1,4 @@
-// Four strips of one score: its best, its worst, and either side of the threshold.
+// Four strips: best and worst by what the grid is sorted by, and either side of a threshold.
 
 const STRIP_LENGTH = 12;
 const STRIP_PAUSE_MS = 90;
@@ -19,13 +19,19 @@ function stripRows() {
   const name = mainScore();
   const rows = ascending[name];
   const edge = lowerBound(rows, score[name], state.least[name]);
+  const order = orderBy(stripOrder());
+  const known = ascending[stripOrder()] ??
+    order.slice(0, order.num_known).filter((row) => considered[row]);
   return {
-    best: rows.slice(-STRIP_LENGTH).reverse(),
-    worst: rows.slice(0, STRIP_LENGTH),
+    best: known.slice(-STRIP_LENGTH).reverse(),
+    worst: known.slice(0, STRIP_LENGTH),
     above: rows.slice(edge, edge + STRIP_LENGTH),
     below: rows.slice(Math.max(0, edge - STRIP_LENGTH), edge).reverse(),
   };
 }
+
+/** A path is no better than another: the strips are then of visual quality. */
+const stripOrder = () => (state.sort === "path" ? "visual_quality" : state.sort);
 
 let stripsDue = 0;
 
@@ -42,14 +48,17 @@ function showStrips() {
   if (!$("strips").open) return;
   const name = mainScore();
   const found = stripRows();
-  $("strips-note").textContent = `by ${SCORE_WORDS[name]}; threshold ${shortNumber(state.least[name])}`;
+  const order = document.querySelector(`#sort [value="${stripOrder()}"]`).textContent;
+  const least = `${SCORE_WORDS[name]} ${shortNumber(state.least[name])}`;
+  $("strips-note").textContent = state.sort === "path" ? `by ${order}` : "by what is sorted by";
   for (const section of document.querySelectorAll("[data-strip]")) {
     const kind = section.dataset.strip;
     const rows = found[kind];
     const strip = section.querySelector(".strip");
     strip.rows = rows;
     section.querySelector("h3").textContent = {
-      best: "Best", worst: "Worst", above: "Just above the threshold", below: "Just below it",
+      best: `Best by ${order}`, worst: `Worst by ${order}`,
+      above: `Just reach ${least}`, below: `Just miss ${least}`,
     }[kind];
     while (strip.children.length > rows.length || strip.querySelector(".none")) {
       strip.lastElementChild.remove();
@@ -67,6 +76,8 @@ function setUpStrips() {
   $("strips").addEventListener("toggle", showStrips);
   $("strips").addEventListener("click", (event) => {
     const tile = event.target.closest(".tile");
-    if (tile) openView(tile.row, tile.parentElement.rows, tile.place);
+    if (!tile) return;
+    const title = tile.closest("[data-strip]").querySelector("h3").textContent;
+    openView(tile.row, tile.parentElement.rows, `in “${title}”`, tile.place);
   });
 }

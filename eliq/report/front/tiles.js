@@ -33,18 +33,22 @@ function makeTile() {
     around.appendChild(element("i", kind));
     return around.appendChild(element("b"));
   };
+  const showNumber = (place, value, digits) => {
+    place.textContent = isNaN(value) ? "" : shown(value, digits);
+    place.parentElement.hidden = isNaN(value); // no score: no dot, and no sign to be read as one
+  };
   const quality = number("quality-dot");
   const alignment = number("alignment-dot");
   const mark = line.appendChild(element("span", "mark"));
   const words = tile.appendChild(element("span", "words"));
   words.dir = "auto";
-  tile.parts = { picture, image, none, quality, alignment, mark, words };
+  tile.parts = { picture, image, none, quality, alignment, mark, words, showNumber };
   tile.row = null;
   return tile;
 }
 
 function fillTile(tile, row, { large = false, digits = 3 } = {}) {
-  const { image, none, quality, alignment, words } = tile.parts;
+  const { image, none, quality, alignment, words, showNumber } = tile.parts;
   if (tile.row !== row || tile.isLarge !== large || tile.digits !== digits) {
     tile.row = row;
     tile.isLarge = large;
@@ -55,12 +59,16 @@ function fillTile(tile, row, { large = false, digits = 3 } = {}) {
     const original = isGone ? null : wanted;
     const small = thumbnailOf(row);
     showPicture(image, original, small);
-    none.textContent = error ? "not scored" : "no thumbnail";
+    none.textContent = error ? `Not scored: ${error.slice(0, 300)}` : "no thumbnail";
+    none.classList.toggle("is-reason", Boolean(error));
     tile.lacksPicture = small === null && !original;
-    quality.textContent = shown(score.visual_quality[row], digits);
-    alignment.textContent = shown(score.alignment[row], digits);
-    const text = error ?? promptOf(row);
-    words.textContent = text ? text.slice(0, 300) : visible(nameOf(row));
+    showNumber(quality, score.visual_quality[row], digits);
+    showNumber(alignment, score.alignment[row], digits);
+    const name = visible(nameOf(row));
+    // Where there is a picture, there is no room in it for the reason.
+    words.textContent = error ? (small === null ? name : `${name}: ${error.slice(0, 300)}`)
+      : promptOf(row)?.slice(0, 300) || name;
+    tile.title = error ? `${name}\nNot scored: ${error}` : "";
   }
   markTile(tile);
 }
@@ -76,9 +84,10 @@ function markTile(tile) {
   tile.classList.toggle("is-dropped", word === "dropped");
   tile.classList.toggle("is-failed", word === "failed");
   const flags = flagsOf(row).length ? "⚑ " : "";
-  tile.parts.mark.textContent = flags + { kept: "✓", dropped: "–", failed: "✕" }[word];
-  const scores = `visual quality ${shown(score.visual_quality[row])}, ` +
-    `alignment ${shown(score.alignment[row])}`;
+  tile.parts.mark.textContent = flags + { kept: "✓", dropped: "✕", failed: "!" }[word];
   const said = word === "failed" ? "not scored" : word;
+  tile.parts.mark.title = said;
+  const numberOf = (name) => (isNaN(score[name][row]) ? "none" : shown(score[name][row]));
+  const scores = `visual quality ${numberOf("visual_quality")}, alignment ${numberOf("alignment")}`;
   tile.setAttribute("aria-label", `${visible(nameOf(row))}: ${scores}, ${said}`);
 }

@@ -1,12 +1,14 @@
 // One image, large, with all that is known of it. Arrow keys step through the list it came from.
 
-const view = { rows: [], place: 0, from: null };
+const view = { rows: [], words: "", place: 0, from: null };
 const RECORD_FIRST = ["id", "path", "shard", "member", "width", "height", "format", "mode", "n_frames"];
 const OWN_PLACE = new Set(["name", "folder", "prompt", "flags", "visual_quality", "alignment",
   "aspect_technical", "aspect_aesthetic", "aspect_alignment", "error"]);
 
-function openView(row, rows, place = rows.indexOf(row)) {
+/** `words` say what the rows are, after their number. */
+function openView(row, rows, words, place = rows.indexOf(row)) {
   view.rows = rows;
+  view.words = words;
   view.from = document.activeElement;
   if (!$("view").open) $("view").showModal();
   $("view").focus(); // not the first button: arrow keys, Enter and Escape act on the whole view
@@ -27,7 +29,7 @@ function showInView(place) {
   $("view-none").hidden = original !== null || thumbnail !== null;
   $("view-none").textContent = "no picture of it in this report";
   image.onload = () => noteSource(image, original);
-  $("view-place").textContent = `${count(view.place + 1)} of ${count(view.rows.length)}`;
+  $("view-place").textContent = placeInView();
   $("view-name").textContent = visible(nameOf(row));
   showState(row);
   $("view-scores").replaceChildren(...SCORES.map((name) => meter(name, score[name][row], row)));
@@ -45,10 +47,12 @@ function showInView(place) {
   if (href !== null) open.href = href;
 }
 
+const placeInView = () => `${count(view.place + 1)} of ${count(view.rows.length)} ${view.words}`;
+
 /** Say so where a thumbnail has to stand for the original, and do not blow it up. */
 function noteSource(image, original) {
   const isOriginal = original !== null && image.currentSrc === new URL(original, document.baseURI).href;
-  $("view-place").textContent = `${count(view.place + 1)} of ${count(view.rows.length)}` +
+  $("view-place").textContent = placeInView() +
     (isOriginal ? "" : " · thumbnail; the original is not here");
   document.querySelector(".view-frame").classList.toggle("is-small", !isOriginal);
 }
