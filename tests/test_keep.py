@@ -223,12 +223,15 @@ def call(capsys, *argv):
 
 def test_listed_paths_can_be_opened_from_here(run, tmp_path, capsys, monkeypatch):
     (tmp_path / "deep").mkdir()
-    for here, expected in (("", "images/a.png"), ("deep", "../images/a.png")):
+    for here, expected in (("", "images/a.png"), ("deep", str(tmp_path / "images/a.png"))):
         monkeypatch.chdir(tmp_path / here)
         code, out, _ = call(capsys, "keep", run, "--min-visual-quality", ".85")
         assert code == 0 and out.splitlines()[0] == expected and Path(expected).exists()
         code, out, _ = call(capsys, "keep", run, "--min-visual-quality", ".85", "--json")
         assert json.loads(out.splitlines()[0])["path"] == expected
+    code, out, err = call(capsys, "keep", run, "--min-visual-quality", "1")
+    assert code == 0 and out == "" and err.startswith("eliq: no image of ") and err.count("\n") == 1
+    assert call(capsys, "keep", run, "--min-visual-quality", "1", "-q") == (0, "", "")
 
 
 def test_the_command_lists_links_and_counts(run, tmp_path, capsys, monkeypatch):

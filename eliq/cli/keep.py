@@ -153,7 +153,13 @@ def keep(
         raise typer.BadParameter("--null goes with --list")
     selection = make_selection(min_visual_quality, min_alignment, flag, without_flag, words)
     if not given:
-        return _list(directory, selection, as_json=chosen is Format.json, null=null)
+        return _list(
+            directory,
+            selection,
+            as_json=chosen is Format.json,
+            null=null,
+            quiet=chosen is Format.quiet,
+        )
     ((how, target),) = given.items()
     marks = {
         "flat": flat, "xmp": xmp, "rate_by": rate_by.value, "png_text": png_text,
@@ -184,14 +190,16 @@ def make_selection(
         raise typer.BadParameter(f"--{str(error).replace('_', '-')}") from error
 
 
-def _list(directory: str, selection: Selection, *, as_json: bool, null: bool) -> int:
+def _list(directory: str, selection: Selection, *, as_json: bool, null: bool, quiet: bool) -> int:
     from ..keep import iterate_kept, run_folder
 
     began = os.path.abspath(run_folder(directory))
     is_elsewhere = began != os.getcwd()
+    number = 0
     for row in iterate_kept(directory, selection):
+        number += 1
         if is_elsewhere and not os.path.isabs(row["path"]):  # as it is called from here
-            row["path"] = os.path.relpath(os.path.join(began, row["path"]))
+            row["path"] = _from_here(os.path.join(began, row["path"]))
         if as_json:
             facts = {key: row[key] for key in _LISTED}
             emit(json_module.dumps(facts, ensure_ascii=False, allow_nan=False) + "\n")
@@ -201,7 +209,16 @@ def _list(directory: str, selection: Selection, *, as_json: bool, null: bool) ->
                 emit(f"{path}\0")
             else:  # a line end in a name would be read as two paths
                 emit(printable(path) + "\n")
+    if not number and not quiet:
+        message(f"no image of {directory} is kept by these thresholds and filters")
     return 0
+
+
+def _from_here(path: str) -> str:
+    """Relative to the current folder for what lies in it, else whole."""
+    relative = os.path.relpath(path) if os.path.splitdrive(path)[0] == "" else path
+    is_outside = relative == os.pardir or relative.startswith(os.pardir + os.sep)
+    return os.path.normpath(path) if is_outside else relative
 
 
 _LISTED = ("path", "member", "visual_quality", "alignment", "flags", "prompt")
