@@ -8,6 +8,7 @@ import pytest
 
 from eliq.errors import EvaluationError
 from tests import rated_layouts as layouts
+from training.evaluate import describe, describe_table
 from training.evaluation import READERS
 
 pytest.importorskip("openpyxl")
@@ -265,3 +266,10 @@ def test_json_of_another_form_is_named(tmp_path):
     (root / "train_list.json").write_text('[{"prompt": "a"}]')
     with pytest.raises(EvaluationError, match="entry 0: expected img_path"):
         READERS["evalmuse_40k"](root)
+
+
+def test_a_set_is_described_in_words(tmp_path):
+    found = describe(READERS["csv"](layouts.own_csv(tmp_path)))
+    text = describe_table({"mine": found})
+    assert text.startswith("mine: 3 images, ")
+    assert "left out: " in text and "  quality " in text and "  alignment " in text

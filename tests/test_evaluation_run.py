@@ -357,8 +357,7 @@ def test_the_script_runs_from_end_to_end(tmp_path, capsys):
         "embedded", "embedded, backbone without head", "tiny random, zero-shot"
     }  # fmt: skip
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
-    assert "(few)" in text and "4 parameters and 24 images" in text
-    assert "These numbers mean nothing" in text and "ratings-quality.png" in text
+    assert all(w in text for w in ("These numbers mean nothing", "ratings-quality.png", "(few)"))
 
 
 def test_describe_scores_nothing(ratings, monkeypatch, capsys):
@@ -369,12 +368,6 @@ def test_describe_scores_nothing(ratings, monkeypatch, capsys):
     assert (found["num_images"], found["num_groups"], found["num_generators"]) == (24, 6, 2)
     assert found["quality"]["oracle_srcc"]["generator_mean"] > 0.8
     assert found["counts"]["num_missing"] == 0
-
-
-def test_described_in_words(ratings):
-    text = evaluate.describe_table({"mine": evaluate.describe(ratings)})
-    assert text.startswith("mine: 24 images, 6 prompts or groups, 2 generators\n")
-    assert "left out: none" in text and "by the generator mean alone" in text
 
 
 @pytest.mark.parametrize(

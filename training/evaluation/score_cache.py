@@ -20,6 +20,7 @@ from typing import Any
 from eliq.errors import EvaluationError
 
 from ..journal import Journal
+from ..step_lines import StepLines
 from ..stop_request import StopRequest
 from .rated import RatedImage
 from .raters import Rater
@@ -85,18 +86,16 @@ def _score(
     stop: StopRequest | None,
     progress: bool,
 ) -> None:
-    from tqdm import tqdm
-
     if not todo:
         return
     parts = rater.score([str(images[i].path) for i in todo], [texts[i] for i in todo])
     done = 0
-    with tqdm(
-        total=len(images),
-        initial=len(images) - len(todo),
-        desc=rater.name[-40:],
-        unit="image",
-        disable=None if progress else True,
+    with StepLines(
+        f"scores by {rater.name[-40:]}",
+        len(images),
+        unit="images",
+        done=len(images) - len(todo),
+        shown=progress,
     ) as bar:
         for part in parts:
             these = todo[done : done + len(part)]
