@@ -33,7 +33,8 @@ def too_few(num_prompts: int, limits: Limits) -> str | None:
     """Why a correlation on anchors of so many prompts is not to be trusted; None where it is."""
     if num_prompts >= limits.min_prompts:
         return None
-    return f"too few to trust: {num_prompts} prompts, where {limits.min_prompts} are the least"
+    noun = "prompt" if num_prompts == 1 else "prompts"
+    return f"too few to trust: {num_prompts} {noun}, where {limits.min_prompts} are the least"
 
 
 def agreement_in_words(numbers: Mapping[str, Any]) -> str:

@@ -216,7 +216,7 @@ def _say_shortage(new: NewEra, anchors: Anchors) -> None:
     """How many anchors each era has, loudly where the old set gave fewer than were meant."""
     for era in anchors.eras:
         found = anchors.counts(era)
-        log.info("anchors of %s: %d prompts, %d images", era, found["prompts"], found["images"])
+        log.info("anchors of %s: prompts %d, images %d", era, found["prompts"], found["images"])
     first = anchors.eras[0]
     found = anchors.counts(first)
     if new.old_anchors is None and found["prompts"] < new.num_anchors:
