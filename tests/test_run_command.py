@@ -26,7 +26,7 @@ def common(tiny_checkpoint_dir, tmp_path):
 
 def test_a_run_gives_one_json_object_and_nothing_else(folder, common, tmp_path):
     done = eliq("run", folder, *common, "--json")
-    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert done.returncode == 0 and done.stderr == "eliq: 6 images, 3 parts\n", done.stderr
     facts = json.loads(done.stdout)
     assert done.stdout.count("\n") == 1
     assert (facts["num_images"], facts["num_scored"], facts["num_failed"]) == (6, 6, 0)
@@ -50,8 +50,11 @@ def test_exit_codes_of_a_finished_run(folder, common, tmp_path):
     assert eliq(*words, "-q", "--fail-under", "0").returncode == 3
     picture(1).save(folder / "bad.png")
     done = eliq(*words, "--retry-failed", "--format", "human")
-    assert done.returncode == 0 and done.stderr == ""
-    assert done.stdout.startswith("scored    7 of 7 images in ")
+    assert done.returncode == 0 and done.stderr == (
+        "eliq: 7 images, 4 parts; 4 already done are kept (7 images), what failed in them is "
+        "scored again\n"
+    )
+    assert done.stdout.startswith("scored    7 of 7 images: 6 kept from before, 1 scored now in ")
 
 
 def test_formats(folder, common, tmp_path, capsys):
@@ -176,4 +179,4 @@ def test_tars_beside_images_are_not_left_out_in_silence(folder, common, capsys):
     assert main(["run", str(folder), *map(str, common)]) == 0
     captured = capsys.readouterr()
     assert captured.err.startswith(f"eliq: 1 tars in {folder} are left out, because images lie")
-    assert captured.err.count("\n") == 1
+    assert captured.err.splitlines()[1:] == ["eliq: 6 images, 3 parts"]

@@ -80,23 +80,25 @@ def run_job(job: Job) -> int:
         end_with_parent()
         sums_up = config.rank == 0 and not is_child()
         try:
-            _score(job)
+            num_kept = _score(job)
         except (KeyboardInterrupt, Terminated):
             if sums_up:
                 _sum_up_interrupted(job)
             raise
         if not sums_up:
             return 0
-        return _finish(job, time.perf_counter() - start_s)
+        return _finish(job, time.perf_counter() - start_s, num_kept)
 
 
-def _score(job: Job) -> None:
+def _score(job: Job) -> int | None:
+    """Score what is missing; returns how many rows of earlier runs were kept, None = not known."""
     from .run_processes import is_child, plan_of_all_processes, run_on_devices, wait_for_others
 
     config = job.config
     plan = plan_of_all_processes(config)
     if not job.is_quiet and config.rank == 0 and not is_child():
         _say_what_is_left_out(plan)
+        _say_what_is_to_do(plan, config)
     with ProgressBar(plan, config, quiet=job.is_quiet or config.rank != 0 or is_child()) as bar:
         if job.devices:
             run_on_devices(config, plan, job.devices, bar)
@@ -109,6 +111,24 @@ def _score(job: Job) -> None:
 
             run_local(config, plan, observer=bar)
             wait_for_others(config, plan)
+    return bar.num_kept if config.world_size == 1 else None
+
+
+def _say_what_is_to_do(plan: Plan, config: RunConfig) -> None:
+    from ..bulk.parts import all_parts, part_paths
+
+    is_tars = plan.num_items is None  # which are not opened to be counted
+    unit = "tar" if is_tars else "part"
+    text = "" if is_tars else f"{plan.num_items} images, "
+    text += f"{plan.num_units} {unit}{'' if plan.num_units == 1 else 's'}"
+    if part_paths(plan.folder):
+        found = [all_parts(plan, number, plan.folder) for number in range(plan.num_units)]
+        done = [parts for parts in found if parts is not None]
+        num_rows = sum(part.num_rows for parts in done for part in parts)
+        text += f"; {len(done)} already done are kept ({num_rows} images)"
+        if config.retry_failed:
+            text += ", what failed in them is scored again"
+    message(text)
 
 
 def _say_what_is_left_out(plan: Plan) -> None:
@@ -124,7 +144,7 @@ def _say_what_is_left_out(plan: Plan) -> None:
         )
 
 
-def _finish(job: Job, elapsed_s: float) -> int:
+def _finish(job: Job, elapsed_s: float, num_kept: int | None) -> int:
     from ..bulk.results import finish_run
 
     out_dir = job.config.out_dir
@@ -139,6 +159,7 @@ def _finish(job: Job, elapsed_s: float) -> int:
         "out": os.fspath(out_dir),
         "report": report_path,
         "elapsed_s": round(elapsed_s, 2),
+        "num_kept": num_kept,  # of earlier runs, among num_images
     }
     if job.gates:
         facts["num_below_fail_under"] = num_missed

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..shown_text import printable
-from .output import emit
+from .output import emit, message
 
 if TYPE_CHECKING:
     from ..bulk.config import RunConfig
@@ -28,13 +29,14 @@ class ProgressBar:
         self._bar: Any = None
         self._num_shown = self._num_old = 0
         self._is_started = False
+        total = plan.num_items
+        if total is not None and config.world_size > 1:
+            total = -(-total // config.world_size)
+        self._lines = None if quiet or sys.stderr.isatty() else _Lines(total)
         if quiet or not sys.stderr.isatty():
             return
         from tqdm import tqdm
 
-        total = plan.num_items
-        if total is not None and config.world_size > 1:
-            total = -(-total // config.world_size)
         self._bar = tqdm(
             total=total, unit="image", file=sys.stderr, leave=False, smoothing=0.05, miniters=1
         )
@@ -46,8 +48,16 @@ class ProgressBar:
         if self._bar is not None:
             self._bar.close()
 
+    @property
+    def num_kept(self) -> int:
+        """Rows of earlier runs, as far as this one has come to them."""
+        return self._num_old
+
     def __call__(self, progress: Progress) -> None:
         if self._bar is None:
+            self._num_old = progress.num_done - progress.num_new
+            if self._lines is not None:
+                self._lines.show(progress)
             return
         if not self._is_started:  # what came before was loading: no part of the speed
             self._bar.unpause()
@@ -61,6 +71,28 @@ class ProgressBar:
         self._num_shown = progress.num_new
         if progress.num_failed:
             self._bar.set_postfix_str(f"{progress.num_failed} failed", refresh=False)
+
+
+class _Lines:
+    """How far a run has come where there is no terminal: a line a tenth, or a minute."""
+
+    _LEAST_S, _MOST_S = 10.0, 60.0  # between lines
+
+    def __init__(self, total: int | None) -> None:
+        self._total = total
+        self._last_s = time.monotonic()
+        self._tenth = 0
+
+    def show(self, progress: Progress) -> None:
+        now_s = time.monotonic()
+        waited_s = now_s - self._last_s
+        tenth = 10 * progress.num_done // self._total if self._total else 0
+        if waited_s < self._LEAST_S or (tenth == self._tenth and waited_s < self._MOST_S):
+            return
+        self._last_s, self._tenth = now_s, tenth
+        of_all = f" of {self._total}" if self._total else ""
+        failed = f", {progress.num_failed} failed" if progress.num_failed else ""
+        message(f"{progress.num_done}{of_all} images{failed}")
 
 
 def show_summary(facts: Mapping[str, Any], format: str) -> None:
@@ -93,6 +125,9 @@ def show_dry_run(facts: Mapping[str, Any], format: str) -> None:
 
 def _summary_lines(facts: Mapping[str, Any]) -> list[str]:
     lines = [f"scored    {facts['num_scored']} of {facts['num_images']} images"]
+    if facts.get("num_kept"):
+        lines[0] += f": {facts['num_kept']} kept from before,"
+        lines[0] += f" {facts['num_images'] - facts['num_kept']} scored now"
     lines[0] += f" in {facts['elapsed_s']:.1f} s"
     for name, label in (("visual_quality", "quality"), ("alignment", "alignment")):
         stats = facts[name]
