@@ -35,7 +35,7 @@ check: $(VENV)/.installed-dev  ## lint and check the formatting
 	@$(BIN)/ruff format --check .
 
 bench: $(VENV)/.installed-bench  ## the measurements that README quotes (minutes)
-	@for script in photo_ladder scenes packing embedded best_of_n; do \
+	@for script in photo_ladder trust scenes packing embedded best_of_n; do \
 	  echo "== benchmarks/$$script.py"; $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 wheel: $(VENV)/.installed  ## build the package and check that the critic is in it
