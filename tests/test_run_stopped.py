@@ -57,7 +57,9 @@ def test_a_signal_keeps_what_is_done_and_the_same_command_goes_on(tmp_path, comm
             break
         shutil.rmtree(tmp_path / "out")
     assert run.returncode == code and out == ""
-    assert err.startswith("eliq: interrupted: ") and err.count("\n") == 1
+    lines = err.splitlines()
+    assert lines[0].startswith("eliq: 150 images, 15 parts")
+    assert lines[-1].startswith("eliq: interrupted: ") and len(lines) == 2
     num_kept = len(list((tmp_path / "out" / "parts").glob("part-*")))
     assert 0 < num_kept < 15 and (tmp_path / "out" / "scores.parquet").is_file()
     assert main([*command[len(COMMAND) :], "-q"]) == 0
@@ -144,7 +146,8 @@ def test_a_full_disk_is_one_line_and_goes_on_when_there_is_room(
     common[1] = small_disk(160) / "out"
     done = eliq("run", folder, *common)
     assert done.returncode == 1 and done.stdout == ""
-    assert "No space left on device" in done.stderr and done.stderr.count("\n") == 1
+    assert "No space left on device" in done.stderr.splitlines()[-1]
+    assert done.stderr.count("\n") == 2  # what is to do, and why it stopped
     kept = {p.name: p.read_bytes() for p in (common[1] / "parts").glob("part-*.parquet")}
     assert 0 < len(kept) < 30
     small_disk(20_000)
