@@ -56,7 +56,11 @@ class DriftReport:
 
     @property
     def alarms(self) -> list[str]:
-        return [f"{name}: {text}" for name, s in self.scores.items() for text in s.alarms]
+        return [
+            f"{name.replace('_', ' ')}: {text}"
+            for name, s in self.scores.items()
+            for text in s.alarms
+        ]
 
     def to_json(self) -> dict[str, Any]:
         return {

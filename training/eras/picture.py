@@ -79,7 +79,7 @@ def _draw_orders(panel: Any, title: str, order: dict[str, Any]) -> None:
     panel.set(xlim=(0, 1.22), xlabel="share of pairs in their known order")
     panel.set_xticks([0, 0.25, 0.5, 0.75, 1])
     left_out = len(by_kind) - len(kinds)
-    more = f" (first {len(kinds)} of {len(by_kind)} kinds)" if left_out else ""
+    more = f"\n(first {len(kinds)} of {len(by_kind)} kinds)" if left_out else ""
     panel.set_title(f"{title}: known orders, {order['num']} pairs{more}", fontsize=10)
     if kinds:
         panel.legend(fontsize=7, loc="lower center", bbox_to_anchor=(0.5, -0.32), ncols=3)
