@@ -11,7 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from eliq.errors import TrainingError
+from eliq.checkpoint import save_checkpoint
+from eliq.errors import CheckpointError, TrainingError
+from tests.tiny import tiny_checkpoint
 from tests.tiny_supervision import write_set
 from training.curves import CurveLog
 from training.dataset import read_supervision
@@ -97,6 +99,16 @@ def test_a_shard_that_does_not_fit_leaves_the_one_before(tmp_path):
     with files_no_larger_than(50_000), pytest.raises(TrainingError, match="cannot write"):
         replace_tensors(path, {"z": torch.ones(100_000)})
     assert path.read_bytes() == old and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_critic_that_does_not_fit_leaves_the_one_before(tmp_path):
+    old = tmp_path / "critic"
+    save_checkpoint(old, tiny_checkpoint())
+    before = {path.name: path.read_bytes() for path in old.iterdir()}
+    with files_no_larger_than(20_000), pytest.raises(CheckpointError, match="make room"):
+        save_checkpoint(old, tiny_checkpoint(seed=1))
+    assert {path.name: path.read_bytes() for path in old.iterdir()} == before
+    assert list(tmp_path.iterdir()) == [old], "no half is left lying about"
 
 
 def test_stage_1_on_a_full_disk_goes_on_when_there_is_room(tmp_path, small_disk):

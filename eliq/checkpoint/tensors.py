@@ -300,11 +300,21 @@ def _shards(tensors: dict[str, Tensor], max_bytes: int) -> Iterator[dict[str, Te
 
 
 def write_shards(directory: Path, tensors: dict[str, Tensor], *, max_bytes: int) -> tuple[str, ...]:
-    """Write model.safetensors, or numbered shards of at most ``max_bytes``; their names."""
+    """Write model.safetensors, or numbered shards of at most ``max_bytes``; their names.
+
+    Raises:
+        CheckpointError: a shard cannot be written, as on a full disk.
+    """
     shards = list(_shards(tensors, max_bytes))
     names = [f"model-{n:05d}-of-{len(shards):05d}.safetensors" for n in range(1, len(shards) + 1)]
     if len(shards) == 1:
         names = ["model.safetensors"]
     for name, shard in zip(names, shards, strict=True):
-        save_file(shard, directory / name, metadata={"format": "pt"})
+        try:
+            save_file(shard, directory / name, metadata={"format": "pt"})
+        except SafetensorError as error:  # what a full disk is to safetensors
+            raise CheckpointError(
+                f"cannot write {directory / name} ({error}): make room; what was saved before is "
+                "whole"
+            ) from error
     return tuple(names)
