@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 
 import pytest
 
 pytest.importorskip("pyarrow")
-from eliq.cli import main
+from eliq.bulk.engine import Progress
+from eliq.cli import main, run_output
 from tests.bulk_sets import picture, picture_bytes, rows_of, write_folder, write_tar
 from tests.run_program import eliq, run_options
 
@@ -22,6 +24,35 @@ def folder(tmp_path):
 @pytest.fixture
 def common(tiny_checkpoint_dir, tmp_path):
     return run_options(tmp_path / "out", tiny_checkpoint_dir)
+
+
+@pytest.fixture(autouse=True)
+def _no_machine_is_so_slow(monkeypatch):
+    """How far a run has come is said after ten seconds, which a busy machine needs for a few."""
+    monkeypatch.setattr(run_output._Lines, "_LEAST_S", math.inf)
+
+
+def test_how_far_a_run_has_come_without_a_terminal(monkeypatch, capsys):
+    """A line a tenth, no sooner than ten seconds after the last; and a line a minute."""
+    monkeypatch.setattr(run_output._Lines, "_LEAST_S", 10.0)
+    now = [0.0]
+    monkeypatch.setattr(run_output.time, "monotonic", lambda: now[0])
+    lines = run_output._Lines(100)
+    said = []
+    for at, done in ((5, 30), (11, 40), (15, 55), (22, 55), (30, 58), (40, 59), (90, 59), (95, 99)):
+        now[0] = at
+        lines.show(Progress(num_done=done, num_new=done, num_failed=int(done > 50)))
+        said.append(capsys.readouterr().err)
+    assert said == [
+        "",  # five seconds
+        "eliq: 40 of 100 images\n",
+        "",  # four seconds later
+        "eliq: 55 of 100 images, 1 failed\n",
+        "",
+        "",  # the same tenth
+        "eliq: 59 of 100 images, 1 failed\n",  # a minute after the last
+        "",
+    ]
 
 
 def test_a_run_gives_one_json_object_and_nothing_else(folder, common, tmp_path):
