@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from eliq import Scorer
 from eliq.packing import PackedRows
@@ -26,7 +29,7 @@ def maker():
 
     backbone = make_backbone(make_tokenizer(300))
     return BatchMaker(
-        backbone.layout, backbone.patches, seed=0, alignment_rows=4, ladders=2, ladder_px=(96,)
+        backbone.layout, backbone.patches, seed=0, alignment_rows=4, ladders=2
     ), backbone
 
 
@@ -64,6 +67,73 @@ def test_labels_of_a_batch_are_the_truth(maker):
             batch["input_ids"][index, start:end].tolist(), skip_special_tokens=True
         )
         assert f"does it show: {caption}?" in asked
+
+
+def test_twins_look_the_same_and_are_read_at_the_same_size(maker):
+    from eliq.patches import target_size
+    from training.embedded.batches import twin
+
+    _, backbone = maker
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:512, :512] / 512
+    smooth = (255 * np.stack([x, y, (x + y) / 2], axis=-1)).astype(np.uint8)
+    for image in (smooth, smooth[:96, :96]):
+        sides = set()
+        for _ in range(12):
+            other = twin(image, rng, backbone.patches.max_pixels)
+            sides.add(other.shape[0])
+            read = target_size(*other.shape[:2], backbone.patches)
+            assert read == target_size(*image.shape[:2], backbone.patches)
+            again = np.asarray(Image.fromarray(other).resize(image.shape[1::-1])).astype(int)
+            errors = [np.abs(again - way).mean() for way in (image, image[:, ::-1])]
+            assert min(errors) < 3
+        assert (len(sides) > 1) == (len(image) == 512)
+
+
+def test_across_images_loss_by_hand():
+    from training.embedded.auxiliary import across_images_loss
+
+    # (0, 3) and (0, 2) are two severities apart or more: 1.2 and 0.8 are wanted.
+    loss = across_images_loss(torch.tensor([2.0, 0.5, 1.0]), torch.tensor([0, 3, 2]))
+    first = math.log1p(math.exp(1.2 - 1.5))
+    second = math.log1p(math.exp(0.8 - 1.0))
+    assert float(loss) == pytest.approx((first + second) / 2, rel=1e-5)
+    assert float(across_images_loss(torch.tensor([1.0, 0.0]), torch.tensor([2, 1]))) == 0
+
+
+def test_a_scene_can_be_asked_to_have_a_relation():
+    from training.embedded.scenes import SceneConfig, scene_renderer
+
+    renderer = scene_renderer(SceneConfig(max_groups=2, relations=True, size_px=64))
+    rng = np.random.default_rng(0)
+    assert all(renderer.render(rng, related=True).kind == "relation" for _ in range(5))
+    without = scene_renderer(SceneConfig(size_px=64))
+    assert without.render(rng, related=True).kind == "single"
+
+
+def test_the_second_phase_starts_from_given_weights(tmp_path, monkeypatch):
+    from training.embedded import pretrain as module
+    from training.run_state import StopRequest
+
+    tokenizer = module.make_tokenizer(300)
+    monkeypatch.setattr(module, "make_tokenizer", lambda: tokenizer)
+    start = module.make_backbone(tokenizer, seed=3)
+    kept = {name: value.clone() for name, value in start.model.state_dict().items()}
+    small = dict(phase=2, alignment_rows=4, ladders=1, muon_learning_rate=1e-9,
+                 adam_learning_rate=1e-9)  # fmt: skip
+    config = module.PretrainConfig(**small)
+    level = module.Level(0.0, 40, 12, 2, True, 0.5, (96,), ladder_px=(96,))
+    monkeypatch.setattr(module, "SECOND_LEVEL", level)
+    monkeypatch.setattr(module, "select_alignment", lambda _: {})
+    monkeypatch.setattr(module, "select_ladders", lambda _: {})
+    with StopRequest() as stop:
+        module.pretrain(tmp_path, config, num_steps=1, workers=0, start=start, stop=stop)
+    trained = module.load_pretrained(tmp_path, config).model.state_dict()
+    for name, value in kept.items():
+        assert torch.allclose(trained[name], value, atol=1e-5), name
+    other = module.make_backbone(module.train_tokenizer(["another"] * 9), seed=3)
+    with StopRequest() as stop, pytest.raises(module.TrainingError, match="tokenizer"):
+        module.pretrain(tmp_path / "x", config, num_steps=1, workers=0, start=other, stop=stop)
 
 
 def test_prompts_are_judged_only_where_the_image_still_shows_them(maker):

@@ -1,7 +1,8 @@
 """The closed table of distortions, and how to apply one or a ladder of one.
 
 A severity is a number in 1..5, whole in manifests: 1 is just noticeable, 5 clearly bad. The
-strength at each one is a table at the top of `technical.py`, `aesthetic.py`, `ai_specific.py`.
+strength at each one is a table at the top of `technical.py`, `overlays.py`, `aesthetic.py` and
+`ai_specific.py`.
 Distortions marked `held_out` are never mixed into training unless asked for: they show later what
 a critic does on damage that it was not taught.
 """
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import SupervisionError
-from . import aesthetic, ai_specific, technical
+from . import aesthetic, ai_specific, overlays, technical
 
 __all__ = [
     "ASPECTS",
@@ -62,6 +63,8 @@ def _table() -> dict[str, Distortion]:
         Distortion("posterize", "technical", "conventional", t.posterize),
         Distortion("block", "technical", "conventional", t.block),
         Distortion("oversharpen", "technical", "conventional", t.oversharpen),
+        Distortion("specks", "technical", "conventional", overlays.specks),
+        Distortion("interference", "technical", "conventional", overlays.interference),
         Distortion("salt_pepper", "technical", "conventional", t.salt_pepper, held_out=True),
         Distortion("ringing", "technical", "conventional", t.ringing, held_out=True),
         Distortion("stripes", "technical", "conventional", t.stripes, held_out=True),

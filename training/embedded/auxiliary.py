@@ -127,10 +127,26 @@ def _alignment_losses(backbone, auxiliary, batch, hidden, states, cells):
     }
 
 
+def across_images_loss(verdicts: Tensor, severity: Tensor) -> Tensor:
+    """Ranking loss over all pairs of versions, of whatever images, two severities or more apart.
+
+    ``verdicts`` float [B], ``severity`` integer [B]. A ladder orders the versions of one image;
+    this one asks that a severity mean about the same in every image.
+    """
+    apart = severity[None, :] - severity[:, None]  # the row is the better one
+    pairs = apart >= 2
+    wanted = 0.4 * apart.to(verdicts.dtype)
+    loss = F.softplus(wanted - (verdicts[:, None] - verdicts[None, :]))
+    return (loss * pairs).sum() / pairs.sum().clamp(min=1)
+
+
 def _ladder_losses(backbone, auxiliary, batch, states):
     primary, severity = batch["primary"], batch["severity"]
     index = torch.arange(len(primary))
-    margins = backbone.margins(states)  # [B,Q]
+    margins = backbone.margins(states)  # [B,Q], below them the twins'
+    twins = margins[len(primary) :, :2]
+    same = F.smooth_l1_loss(twins, margins[batch["twin_of"], :2], beta=0.5)
+    margins, states = margins[: len(primary)], states[: len(primary)]
     own = margins[index, primary]
     other = margins[index, 1 - primary]
     starts = (severity == 0).nonzero().squeeze(1)
@@ -158,11 +174,21 @@ def _ladder_losses(backbone, auxiliary, batch, states):
             spoilt[:, 0], spoilt[:, 1:], margin_step=0.2, margin_total=0.8
         )
     damage = auxiliary.distortion_loss(states[index, primary], batch)
-    loss = binary + 0.3 * other_answer + rank + rise + 0.3 * damage
+    # What the head is held to: the mean of both margins, which any damage lowers.
+    both = margins[:, :2].mean(1)
+    visual = both.view(-1, steps + 1)
+    rank = rank + ladder_ranking_loss(
+        visual[:, 0], visual[:, 1:], margin_step=0.5, margin_total=2.0
+    )
+    across = across_images_loss(both, severity)
+    loss = binary + 0.3 * other_answer + rank + rise + 0.3 * damage + across + 0.7 * same
     figures = {
         "instruction_loss": float(binary.detach()),
         "ladder_loss": float(rank.detach()),
+        "across_loss": float(across.detach()),
+        "twin_loss": float(same.detach()),
         "pair_accuracy": float((chain[:, :-1] > chain[:, 1:]).float().mean()),
+        "visual_accuracy": float((visual[:, :-1] > visual[:, 1:]).float().mean()),
     }
     prompted = batch["has_prompt"]
     if bool(prompted.any()):

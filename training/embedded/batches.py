@@ -8,10 +8,12 @@ would have seen, however many workers render.
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from eliq.instructions import ChatLayout
@@ -38,6 +40,7 @@ MAX_TRAINING_SEED = 6_000_000
 # repeat or recolour things: their images say nothing of the prompt (paper 3.3.1).
 KEEPS_CONTENT = frozenset(
     "jpeg rejpeg noise noise_luma noise_coarse blur motion resample oversharpen posterize "
+    "specks interference "
     "premature_denoise over_exposure dark low_contrast vignette".split()
 )
 KEEPS_CONTENT_SEVERITY = 3
@@ -55,6 +58,9 @@ class Level:
     ladder_share: float
     alignment_px: tuple[int, ...] = (128,)
     photographed: float = 0.0  # share of the photograph-like positives that are photographs
+    ladder_px: tuple[int, ...] = (160, 192, 224, 256, 320)
+    photolike: float = 0.5  # share of the positives of ladders that are photograph-like
+    related: float = 0.0  # share of the scenes with prompts that must have a relation
 
     def scene(self, size_px: int) -> SceneConfig:
         """The scene config of this level."""
@@ -81,12 +87,11 @@ class BatchMaker:
         num_variants: int = 3,
         ladders: int = 6,
         ladder_steps: int = 3,
-        ladder_px: tuple[int, ...] = (160, 192, 224, 256, 320),
         photographs: Photographs | None = None,
     ) -> None:
         self.layout, self.patches, self.seed = layout, patches, seed
         self.alignment_rows, self.num_variants = alignment_rows, num_variants
-        self.ladders, self.ladder_steps, self.ladder_px = ladders, ladder_steps, ladder_px
+        self.ladders, self.ladder_steps = ladders, ladder_steps
         self.photographs = photographs
         self.caption = [*layout.encode("what does it show?"), *layout.suffix_tail]
 
@@ -100,7 +105,8 @@ class BatchMaker:
     def _alignment_batch(self, rng: np.random.Generator, level: Level) -> dict[str, Tensor | str]:
         size = int(rng.choice(level.alignment_px))
         count = max(4, int(self.alignment_rows * (128 / size) ** 1.3))
-        scenes = [scene_renderer(level.scene(size)).render(rng) for _ in range(count)]
+        renderer = scene_renderer(level.scene(size))
+        scenes = [renderer.render(rng, related=rng.random() < level.related) for _ in range(count)]
         images = [
             camera(s.image, rng, rng.uniform(0.3, 1.0)) if rng.random() < 0.3 else s.image
             for s in scenes
@@ -174,14 +180,18 @@ class BatchMaker:
         return found
 
     def _ladder_batch(self, rng: np.random.Generator, level: Level) -> dict[str, Tensor | str]:
-        size = int(rng.choice(self.ladder_px))
-        count = max(2, round(self.ladders * (192 / size) ** 2))
+        size = int(rng.choice(level.ladder_px))
+        # A large picture is read at `max_pixels`: that is what it costs, and what it is worth.
+        read_px = min(size, int(self.patches.max_pixels**0.5))
+        count = max(3, round(self.ladders * (192 / read_px) ** 2))
         images, suffixes, rows = [], [], []
+        twins, twin_of = [], []
         for _ in range(count):
             seed = int(rng.integers(MAX_TRAINING_SEED))
             image, prompt, scene = render_positive(
                 seed,
                 level.scene(size),
+                photolike=level.photolike,
                 photographs=self.photographs,
                 photographed=level.photographed,
             )
@@ -201,9 +211,14 @@ class BatchMaker:
                     name in KEEPS_CONTENT and severity <= KEEPS_CONTENT_SEVERITY
                 )
                 rows.append((primary, severity, kind, kept and len(questions) > 2))
-        batch = self._rows(images, suffixes)
+            chosen_row = len(images) - 1 - int(rng.integers(len(chain) + 1))
+            twins.append(twin(images[chosen_row], rng, self.patches.max_pixels))
+            twin_of.append(chosen_row)
+        questions = [self.layout.technical, self.layout.aesthetic]
+        batch = self._rows(images + twins, suffixes + [questions] * len(twins))
         return batch | {
             "kind": "ladder",
+            "twin_of": torch.tensor(twin_of),
             "primary": torch.tensor([r[0] for r in rows]),
             "severity": torch.tensor([r[1] for r in rows]),
             "distortion": torch.tensor([r[2] for r in rows]),
@@ -248,6 +263,27 @@ class BatchMaker:
         return tuple(
             torch.from_numpy(a.reshape(side * side, -1)) for a in (things, colours, centres)
         )
+
+
+def twin(image: np.ndarray, rng: np.random.Generator, max_pixels: int) -> np.ndarray:
+    """The same picture as nobody would rate otherwise: mirrored, resized a little, or as JPEG 95.
+
+    uint8 [S,S,3] in and out. Resized, by up to a seventh, only where it stays above `max_pixels`,
+    so that both are read at one size: below, a resized picture really is softer or coarser.
+    """
+    side = image.shape[0]
+    out = image[:, ::-1] if rng.random() < 0.5 else image
+    factor = float(np.exp(rng.uniform(-0.14, 0.14)))
+    resized = (0.86 * side) ** 2 > 1.05 * max_pixels
+    if resized:
+        new = round(side * factor)
+        out = np.asarray(Image.fromarray(out).resize((new, new), Image.Resampling.BICUBIC))
+    if rng.random() < 0.4 or (out.shape == image.shape and np.shares_memory(out, image)):
+        buffer = io.BytesIO()
+        picture = Image.fromarray(np.ascontiguousarray(out))
+        picture.save(buffer, "JPEG", quality=int(rng.integers(94, 98)))
+        out = np.asarray(Image.open(buffer).convert("RGB"))
+    return np.ascontiguousarray(out)
 
 
 def _background_id(scene: Scene) -> int:

@@ -5,13 +5,13 @@
     python -m training.embedded.build --out runs/embedded --install  # and ship it: eliq/embedded/
     python -m training.embedded.build --out /tmp/smoke --smoke       # every step once, a minute
 
-Steps: pretrain the backbone on rendered images and, towards the end, on ladders of photographs;
-make positives of both; build a supervision set from them; and then the same stages 1 and 2,
+Steps: pretrain the backbone in two phases, on rendered images and on ladders of photographs; make
+positives of both; build a supervision set from them; and then the same stages 1 and 2,
 calibration and export as any critic (`training.train_critic`). Every step goes on where it was
 after a kill. Without `--photographs` everything is rendered, and the critic orders damage in
 photographs worse (training/LOG.md).
 
-Hardware: two CPU cores with bfloat16, 6 GB of memory, 3 GB of disk. Time: about three hours.
+Hardware: two CPU cores with bfloat16, 6 GB of memory, 3 GB of disk. Time: about four hours.
 Expect: the figures of the newest run in training/LOG.md. Needs Debian's fonts-noto-color-emoji.
 """
 
@@ -27,28 +27,23 @@ from pathlib import Path
 
 import torch
 
-from eliq.backbone import Backbone
-from eliq.errors import EliqError, TrainingError
+from eliq.errors import EliqError
 from eliq.supervision import SupervisionConfig, build_supervision
 
 from ..pipeline import Stopped, train_critic
-from ..run_state import RunState, StopRequest
+from ..run_state import StopRequest
 from ..stage1_config import Stage1Config
 from ..stage2_config import Stage2Config
-from .model import make_backbone
 from .photographs import Photographs
 from .positives import render_positives
 from .pretrain import (
     NUM_STEPS,
     PretrainConfig,
-    fingerprint_of,
-    make_optimizers,
-    make_tokenizer,
-    new_model,
+    load_pretrained,
     pretrain,
 )
 
-__all__ = ["EMBEDDED_STAGE1", "EMBEDDED_STAGE2", "Scale", "build", "install", "load_pretrained"]
+__all__ = ["EMBEDDED_STAGE1", "EMBEDDED_STAGE2", "Scale", "build", "install"]
 
 log = logging.getLogger("eliq")
 
@@ -88,7 +83,8 @@ EMBEDDED_STAGE2 = Stage2Config(
 class Scale:
     """How much of everything; the defaults are those of the critic that is shipped."""
 
-    pretraining_steps: int = NUM_STEPS
+    first_steps: int = NUM_STEPS[1]
+    second_steps: int = NUM_STEPS[2]
     check_every: int = 400
     num_positives: int = 1800
     stage1_steps: int = EMBEDDED_STAGE1.num_steps
@@ -96,23 +92,7 @@ class Scale:
     held_out_share: float = 0.1
 
 
-SMOKE = Scale(2, 2, 6, 2, 20, 0.34)
-
-
-def load_pretrained(run_dir: Path, config: PretrainConfig) -> Backbone:
-    """The pretrained backbone of a finished run, its helper heads dropped.
-
-    Raises:
-        TrainingError: no checkpoint there.
-    """
-    backbone = make_backbone(make_tokenizer(), seed=config.seed)
-    model = new_model(backbone)
-    state = RunState(run_dir, fingerprint_of(config))
-    # A run checkpoint is read whole or not at all, its optimizers too.
-    optimizers = make_optimizers(model, config)
-    if state.load_latest(modules={"model": model}, optimizers=optimizers) is None:
-        raise TrainingError(f"{run_dir} must hold a pretraining, but holds none: run pretrain")
-    return backbone.eval()
+SMOKE = Scale(2, 2, 2, 6, 2, 20, 0.34)
 
 
 def build(
@@ -124,18 +104,21 @@ def build(
     photographs: Path | None = None,
 ) -> dict:
     """All steps; returns what was measured on the held-out side."""
-    config = PretrainConfig(seed=seed)
-    pretrain(
-        out / "pretrain",
-        config,
-        num_steps=scale.pretraining_steps,
-        check_every=scale.check_every,
-        photographs=photographs,
-        stop=stop,
-    )
-    if stop.requested:
-        raise Stopped
-    backbone = load_pretrained(out / "pretrain", config)
+    backbone = None
+    for phase, num_steps in ((1, scale.first_steps), (2, scale.second_steps)):
+        config = PretrainConfig.of_phase(phase, seed=seed)
+        pretrain(
+            out / f"pretrain-{phase}",
+            config,
+            num_steps=num_steps,
+            check_every=scale.check_every,
+            photographs=photographs,
+            start=backbone,
+            stop=stop,
+        )
+        if stop.requested:
+            raise Stopped
+        backbone = load_pretrained(out / f"pretrain-{phase}", config)
     positives = render_positives(
         out / "positives",
         scale.num_positives,
@@ -161,7 +144,7 @@ def build(
             "name": "ELIQ embedded critic",
             "licence": "Apache-2.0",
             "pretraining": {
-                "steps": scale.pretraining_steps,
+                "steps": [scale.first_steps, scale.second_steps],
                 "seed": seed,
                 "images": "rendered"
                 + (" and photographs" if photographs else "")

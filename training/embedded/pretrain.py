@@ -1,10 +1,17 @@
 """Pretrain the backbone of the embedded critic from scratch, on images that it renders itself.
 
     python -m training.embedded.pretrain --out runs/embedded/pretrain
+    python -m training.embedded.pretrain --out runs/embedded/second --phase 2 --start DIR \
+        --photographs runs/photographs
 
-Hardware: two CPU cores with bfloat16 (AMX or AVX-512 BF16), 4 GB. Time: about 75 minutes for the
-default number of steps. A killed run goes on where it was with the same command.
-Expect: the selection figures that training/LOG.md gives for this run.
+Two phases. The first starts from random weights, on small images and with a curriculum of prompts.
+The second starts from the weights of the first (`DIR`: its run directory, or a finished critic),
+with optimizers of its own: everything is then seen at the sizes that are scored, ladders are also
+compared across images, and each has a twin that must score the same.
+
+Hardware: two CPU cores with bfloat16 (AMX or AVX-512 BF16), 4 GB. Time: about 140 minutes for the
+first phase and 75 for the second. A killed run goes on where it was with the same command.
+Expect: the selection figures that training/LOG.md gives for these runs.
 """
 
 from __future__ import annotations
@@ -24,6 +31,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from eliq import Scorer
 from eliq.backbone import Backbone
 from eliq.errors import TrainingError
 
@@ -39,8 +47,8 @@ from .selection import select_alignment, select_ladders
 
 log = logging.getLogger("eliq")
 
-# Of the critic that is shipped.
-NUM_STEPS = 5000
+# Of the critic that is shipped, by phase.
+NUM_STEPS = {1: 5000, 2: 3600}
 # (start, objects, backgrounds, groups, relations, share of ladder batches, px, photographed)
 LEVELS = (
     Level(0.00, 25, 9, 1, False, 0.20),
@@ -52,6 +60,12 @@ LEVELS = (
     Level(0.51, 165, 24, 2, True, 0.45, (128, 128, 160, 192)),
     Level(0.68, 165, 24, 2, True, 0.50, (128, 128, 160, 192), 0.75),
 )
+# Prompts at the size that scenes are scored at (counts learnt at 192 px fail at 256), and half of
+# the ladders on pictures larger than what is read of them, as those of users are.
+SECOND_LEVEL = Level(
+    0.0, 165, 24, 2, True, 0.55, (128, 192, 256, 256), 0.95,
+    ladder_px=(192, 256, 320, 464, 512, 576), photolike=0.6, related=0.35,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,6 +73,7 @@ class PretrainConfig:
     """What makes two pretraining runs the same."""
 
     seed: int = 0
+    phase: int = 1
     muon_learning_rate: float = 1.5e-3
     adam_learning_rate: float = 1.5e-3
     weight_decay: float = 0.05
@@ -66,6 +81,22 @@ class PretrainConfig:
     cooldown: float = 0.35
     alignment_rows: int = 32
     ladders: int = 6
+
+    @classmethod
+    def of_phase(cls, phase: int, *, seed: int = 0) -> PretrainConfig:
+        """The settings of the shipped critic; the second phase is gentler and cools down sooner."""
+        if phase == 1:
+            return cls(seed=seed)
+        return cls(
+            seed=seed, phase=2, muon_learning_rate=1e-3, adam_learning_rate=1e-3, warmup_steps=200,
+            cooldown=0.75, ladders=8,
+        )  # fmt: skip
+
+    def level(self, share: float) -> Level:
+        """What is trained on at a share 0..1 of the run."""
+        if self.phase == 2:
+            return SECOND_LEVEL
+        return [level for level in LEVELS if level.start <= share][-1]
 
 
 def learning_rate_factor(step: int, num_steps: int, config: PretrainConfig) -> float:
@@ -115,16 +146,17 @@ def make_optimizers(model: nn.Module, config: PretrainConfig) -> dict[str, torch
 
 
 class _Batches(Dataset):
-    def __init__(self, maker: BatchMaker, first: int, num_steps: int) -> None:
-        self.maker, self.first, self.num_steps = maker, first, num_steps
+    def __init__(
+        self, maker: BatchMaker, config: PretrainConfig, first: int, num_steps: int
+    ) -> None:
+        self.maker, self.config, self.first, self.num_steps = maker, config, first, num_steps
 
     def __len__(self) -> int:
         return self.num_steps - self.first
 
     def __getitem__(self, index: int) -> dict:
         step = self.first + index
-        level = [lv for lv in LEVELS if lv.start <= step / self.num_steps][-1]
-        return self.maker.make(step, level)
+        return self.maker.make(step, self.config.level(step / self.num_steps))
 
 
 class _Model(nn.Module):
@@ -144,6 +176,29 @@ def new_model(backbone: Backbone) -> nn.Module:
     return _Model(backbone)
 
 
+def load_pretrained(run_dir: Path, config: PretrainConfig) -> Backbone:
+    """The pretrained backbone of a run, its helper heads dropped.
+
+    Raises:
+        TrainingError: no checkpoint there.
+    """
+    backbone = make_backbone(make_tokenizer(), seed=config.seed)
+    model = new_model(backbone)
+    state = RunState(run_dir, fingerprint_of(config))
+    # A run checkpoint is read whole or not at all, its optimizers too.
+    optimizers = make_optimizers(model, config)
+    if state.load_latest(modules={"model": model}, optimizers=optimizers) is None:
+        raise TrainingError(f"{run_dir} must hold a pretraining, but holds none: run pretrain")
+    return backbone.eval()
+
+
+def load_start(path: Path) -> Backbone:
+    """The backbone of a finished critic, or of a run directory of phase 1 with seed 0."""
+    if (path / "config.json").is_file():
+        return Scorer.from_pretrained(path, device="cpu").backbone
+    return load_pretrained(path, PretrainConfig())
+
+
 def fingerprint_of(config: PretrainConfig) -> dict:
     """What a resumed run must agree in; the number of steps may be changed on the way."""
     return asdict(config)
@@ -157,13 +212,23 @@ def pretrain(
     workers: int = 1,
     check_every: int = 500,
     photographs: Path | None = None,
+    start: Backbone | None = None,
     stop: StopRequest,
 ) -> None:
-    """Run or resume the pretraining; it ends early, and saved, where `stop` is requested."""
+    """Run or resume the pretraining; it ends early, and saved, where `stop` is requested.
+
+    `start` gives the weights of a new run; without it they are random.
+    """
     out.mkdir(parents=True, exist_ok=True)
     scene_renderer(FULL_DIFFICULTY)  # fails at once where the font is missing
     tokenizer = make_tokenizer()
     backbone = make_backbone(tokenizer, seed=config.seed)
+    if start is not None:
+        if start.tokenizer.to_str() != tokenizer.to_str():
+            raise TrainingError(
+                "start must have the tokenizer that the renderer's prompts give, and has another"
+            )
+        backbone.model.load_state_dict(start.model.state_dict())
     torch.manual_seed(config.seed)
     model = _Model(backbone).train()
     use_matmul_attention(backbone.model)
@@ -184,7 +249,7 @@ def pretrain(
         photographs=Photographs(photographs) if photographs else None,
     )
     loader = DataLoader(
-        _Batches(maker, step, num_steps),
+        _Batches(maker, config, step, num_steps),
         batch_size=None,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
@@ -242,7 +307,9 @@ def main(argv: list[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--out", type=Path, default=Path("runs/embedded/pretrain"))
-    parser.add_argument("--steps", type=int, default=NUM_STEPS)
+    parser.add_argument("--phase", type=int, choices=(1, 2), default=1)
+    parser.add_argument("--start", type=Path, help="run directory of phase 1, or a critic")
+    parser.add_argument("--steps", type=int, help="default: those of the shipped critic")
     parser.add_argument("--workers", type=int, default=1, help="processes that render")
     parser.add_argument("--threads", type=int, default=2, help="that train")
     parser.add_argument("--check-every", type=int, default=500)
@@ -251,11 +318,14 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(args.threads)
+    if (args.phase == 2) != (args.start is not None):
+        parser.error("--phase 2 starts from weights, phase 1 from none: give --start with 2 alone")
     with StopRequest() as stop:
         pretrain(
             args.out,
-            PretrainConfig(seed=args.seed),
-            num_steps=args.steps,
+            PretrainConfig.of_phase(args.phase, seed=args.seed),
+            num_steps=args.steps or NUM_STEPS[args.phase],
+            start=load_start(args.start) if args.start else None,
             workers=args.workers,
             check_every=args.check_every,
             photographs=args.photographs,

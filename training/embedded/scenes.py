@@ -97,17 +97,19 @@ class SceneRenderer:
         self.vocabulary = Vocabulary(config.num_objects, config.num_backgrounds, config.num_colours)
         self.sprites = sprite_book(config.font_path)
 
-    def render(self, rng: np.random.Generator) -> Scene:
-        """Draw facts and paint them."""
+    def render(self, rng: np.random.Generator, *, related: bool = False) -> Scene:
+        """Draw facts and paint them; `related` asks for a relation, where the config has any."""
         config = self.config
-        facts = sample_facts(
-            self.vocabulary,
-            rng,
-            max_count=config.max_count,
-            max_groups=config.max_groups,
-            relations=config.relations,
-        )
-        return self.paint(facts, rng)
+        while True:
+            facts = sample_facts(
+                self.vocabulary,
+                rng,
+                max_count=config.max_count,
+                max_groups=config.max_groups,
+                relations=config.relations,
+            )
+            if facts["relation"] is not None or not (related and config.relations):
+                return self.paint(facts, rng)
 
     def paint(self, facts: dict, rng: np.random.Generator) -> Scene:
         """Paint given facts: a new layout, light and background each time."""
