@@ -202,9 +202,34 @@ def test_the_whole_chain_runs_as_one_command_and_again(tmp_path, capsys):
 
 
 def test_margin_distillation_by_hand():
-    reference = torch.tensor([[0.0, 0.0], [2.0, 2.0], [4.0, 4.0]])  # mean 2, std 2
-    margins = torch.tensor([[4.0, 4.0, 9.0], [2.0, 0.0, 9.0], [7.0, 7.0, 9.0]])
-    # verdicts 4 and 1: targets 2 * (4 - 2) / 2 = 2 and 2 * (1 - 2) / 2 = -1; the third is padding
+    reference = torch.tensor([0.0, 2.0, 4.0])  # mean 2, std 2
+    verdicts = torch.tensor([4.0, 1.0, 7.0])
+    # targets 2 * (4 - 2) / 2 = 2 and 2 * (1 - 2) / 2 = -1; the third is padding
     scores = torch.tensor([1.0, 1.0, float("nan")])
-    loss = margin_distillation_loss(scores, margins, reference)
+    loss = margin_distillation_loss(scores, verdicts, reference)
     assert float(loss) == pytest.approx(((1.0 - 2.0) ** 2 / 4 + (1.0 + 1.0) ** 2 / 4) / 2)
+
+
+def test_a_head_held_to_the_margins_follows_them(sides, tmp_path):
+    """With both weights large the raw scores come to the backbone's verdicts, prompt by prompt."""
+    train, held_out = sides
+    distances = {}
+    for weight in (0.0, 50.0):
+        config = Stage2Config(
+            **SETTINGS | {"num_steps": 150, "validate_every": 150},
+            margin_weight=weight,
+            alignment_margin_weight=weight,
+        )
+        head = train_stage2(*sides, config, tmp_path / str(weight), progress=False).head
+        scores, margins = score_cache(head, train), train.tuple_margins
+        visual = margins[..., :2].mean(-1)
+        distances[weight] = (
+            float(margin_distillation_loss(scores["tuple_visual"][:, :, 0], visual, visual)),
+            float(
+                margin_distillation_loss(
+                    scores["tuple_alignment"][..., :2], margins[..., 2:4], margins[..., 2:4]
+                )
+            ),
+        )
+    assert all(held < 0.3 * free for held, free in zip(distances[50], distances[0], strict=True))
+    assert max(distances[50]) < 0.3

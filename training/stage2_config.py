@@ -28,8 +28,9 @@ class Stage2Config:
     each image and step: ("own",) is the paper's form, which never sees an image without a prompt,
     though such images are scored; ("own", "negative", "none") also teaches s_vis not to depend on
     the prompt. `margin_weight` above 0 also holds s_vis to the backbone's own low/high margins
-    (`margin_distillation_loss`), which helps a head that has few tuples. Stops when
-    the held-out loss has not fallen for `patience` validations.
+    (`margin_distillation_loss`), which helps a head that has few tuples;
+    `alignment_margin_weight` does the same for s_ali and the margins of the alignment question.
+    Stops when the held-out loss has not fallen for `patience` validations.
     """
 
     num_steps: int = 0
@@ -45,6 +46,7 @@ class Stage2Config:
     ladder_margin_step: float = 0.3
     ladder_margin_total: float = 1.0
     margin_weight: float = 0.0
+    alignment_margin_weight: float = 0.0
     visual_prompts: tuple[str, ...] = ("own", "none")
     model_dim: int = 512
     num_layers: int = 2
@@ -62,8 +64,8 @@ class Stage2Config:
         check_types(self, "stage2")
         for name in ("batch_tuples", "validate_every", "save_every", "patience"):
             self._check(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("num_steps", "batch_ladders", "ladder_weight", "margin_weight", "weight_decay",
-                     "seed"):  # fmt: skip
+        for name in ("num_steps", "batch_ladders", "ladder_weight", "margin_weight",
+                     "alignment_margin_weight", "weight_decay", "seed"):  # fmt: skip
             self._check(name, getattr(self, name) >= 0, "at least 0")
         for name in ("learning_rate", "epochs", "margin", "max_grad_norm"):
             value = getattr(self, name)

@@ -37,7 +37,9 @@ def stage2_loss(
 
     tuples = rows(len(cache.tuple_ids), config.batch_tuples, 0)
     ladders = rows(len(cache.ladder_ids), config.batch_ladders, 1)
-    visual, alignment, near = _tuple_losses(head, cache, config, tuples, generator, device)
+    visual, alignment, near, near_ali = _tuple_losses(
+        head, cache, config, tuples, generator, device
+    )
     ladder, near_ladder = _ladder_loss(head, cache, config, ladders, generator, device)
     loss = overall_loss(visual, alignment) + config.ladder_weight * ladder
     values = {
@@ -48,28 +50,34 @@ def stage2_loss(
     if config.margin_weight:
         loss = loss + config.margin_weight * (near + near_ladder)
         values["margin_loss"] = float((near + near_ladder).detach())
+    if config.alignment_margin_weight:
+        loss = loss + config.alignment_margin_weight * near_ali
+        values["alignment_margin_loss"] = float(near_ali.detach())
     return loss, values
 
 
 def margin_distillation_loss(
-    scores: Tensor, margins: Tensor, reference: Tensor, *, scale: float = 2.0
+    scores: Tensor, verdicts: Tensor, reference: Tensor, *, scale: float = 2.0
 ) -> Tensor:
-    """How far s_vis is from the backbone's own verdict, in units of `scale`, squared and averaged.
+    """How far scores are from the backbone's own verdicts, in units of `scale`, squared, averaged.
 
-    The verdict is the mean of the technical and the aesthetic margin, logit(high) - logit(low),
-    standardised by that of all training images and spread to `scale`. A head sees a thousandth of
-    the images that the backbone has seen; held to its verdict, which is linear in the embeddings,
-    it does not bend where it has no data. Not in the paper.
+    A verdict is a margin, logit(high) - logit(low), or a mean of margins; it is standardised by
+    the verdicts of the training set and spread to `scale`. A head sees a thousandth of the images
+    that the backbone has seen; held to its verdicts, which are linear in the embeddings, it does
+    not bend where it has no data. Not in the paper.
 
     Args:
-        scores: s_vis of any shape; NaN counts nothing (padding). margins: that shape and a last
-            side of at least 2, technical and aesthetic first. reference: margins of the training
-            set [..., >=2].
+        scores: raw scores of any shape; NaN counts nothing (padding).
+        verdicts: of that shape, in logits. reference: those of the training set, of any shape.
     """
-    known = reference[..., :2].mean(-1)
-    target = scale * (margins[..., :2].mean(-1) - known.mean()) / known.std().clamp(min=1e-6)
+    target = scale * (verdicts - reference.mean()) / reference.std().clamp(min=1e-6)
     valid = ~torch.isnan(scores)
     return ((scores[valid] - target[valid]) / scale).square().mean()
+
+
+def _visual_verdicts(margins: Tensor) -> Tensor:
+    """Mean of the technical and the aesthetic margin: [...,5] -> [...]."""
+    return margins[..., :2].mean(-1)
 
 
 def _tuple_losses(
@@ -79,8 +87,8 @@ def _tuple_losses(
     places: Tensor,
     generator: torch.Generator | None,
     device: str | torch.device,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """L_vis (18), L_ali (19) and the distance of s_vis from the margins."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """L_vis (18), L_ali (19) and the distances of s_vis and of s_ali from the margins."""
     n = len(places)
     technical = cache.tuple_technical[places].to(device)  # [n,3,h]
     aesthetic = cache.tuple_aesthetic[places].to(device)
@@ -93,10 +101,21 @@ def _tuple_losses(
     supervised = cache.tuple_supervised
     supervised = None if supervised is None else supervised[places].to(device)
     ranked = ranking_losses(visual, scores, supervised, margin=config.margin)
-    if not config.margin_weight:
-        return *ranked, torch.zeros((), device=device)
-    margins = cache.tuple_margins[places].to(device)
-    return *ranked, margin_distillation_loss(visual, margins, cache.tuple_margins.to(device))
+    near = near_ali = torch.zeros((), device=device)
+    margins, known = cache.tuple_margins[places].to(device), cache.tuple_margins.to(device)
+    if config.margin_weight:
+        near = margin_distillation_loss(visual, _visual_verdicts(margins), _visual_verdicts(known))
+    if config.alignment_margin_weight:
+        # The damaged images with both prompts too: what damage does to s_ali is held as well.
+        damaged = lean_alignment(
+            head, z_vis[:, 1:].repeat_interleave(2, dim=1), alignment[:, 1:, :2].flatten(1, 2)
+        )
+        near_ali = margin_distillation_loss(
+            torch.cat([scores, damaged], dim=1),
+            margins[..., 2:4].flatten(1),
+            known[..., 2:4],
+        )
+    return *ranked, near, near_ali
 
 
 def _ladder_loss(
@@ -129,8 +148,10 @@ def _ladder_loss(
     )
     if not config.margin_weight:
         return ranked, nothing
-    margins = cache.ladder_margins[places].to(device)
-    return ranked, margin_distillation_loss(scores, margins, cache.tuple_margins.to(device))
+    margins, known = cache.ladder_margins[places].to(device), cache.tuple_margins.to(device)
+    return ranked, margin_distillation_loss(
+        scores, _visual_verdicts(margins), _visual_verdicts(known)
+    )
 
 
 def _choose(

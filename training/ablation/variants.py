@@ -74,7 +74,8 @@ class Variant:
         by_ladders = self.stage2.keep_ladders and config.ladder_weight
         visual = aspects & {"technical", "aesthetic"} or by_ladders or config.margin_weight
         found = [] if visual else ["visual"]
-        return tuple(found if "alignment" in aspects else [*found, "alignment"])
+        alignment = "alignment" in aspects or config.alignment_margin_weight
+        return tuple(found if alignment else [*found, "alignment"])
 
     def to_json(self) -> dict[str, Any]:
         return {
