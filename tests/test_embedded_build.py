@@ -93,12 +93,16 @@ def test_twins_look_the_same_and_are_read_at_the_same_size(maker):
 def test_across_images_loss_by_hand():
     from training.embedded.auxiliary import across_images_loss
 
-    # (0, 3) and (0, 2) are two severities apart or more: 1.2 and 0.8 are wanted.
-    loss = across_images_loss(torch.tensor([2.0, 0.5, 1.0]), torch.tensor([0, 3, 2]))
-    first = math.log1p(math.exp(1.2 - 1.5))
-    second = math.log1p(math.exp(0.8 - 1.0))
+    verdicts, severity = torch.tensor([2.0, 0.5, 1.0, 3.0]), torch.tensor([0, 3, 2, 1])
+    # Two apart or more: (0, 3), (0, 2) and (1, 3). 1.2, .8 and .8 are wanted.
+    first, second, third = (math.log1p(math.exp(x)) for x in (1.2 - 1.5, 0.8 - 1.0, 0.8 - 2.5))
+    loss = across_images_loss(verdicts, severity, torch.tensor([0, 7, 7, 7]))
+    assert float(loss) == pytest.approx((first + second + third) / 3, rel=1e-5)
+    # Another kind of damage: (1, 3) is not compared.
+    loss = across_images_loss(verdicts, severity, torch.tensor([0, 7, 7, 4]))
     assert float(loss) == pytest.approx((first + second) / 2, rel=1e-5)
-    assert float(across_images_loss(torch.tensor([1.0, 0.0]), torch.tensor([2, 1]))) == 0
+    nothing = across_images_loss(verdicts[:2], torch.tensor([2, 1]), torch.tensor([7, 7]))
+    assert float(nothing) == 0
 
 
 def test_a_scene_can_be_asked_to_have_a_relation():

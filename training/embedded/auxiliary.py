@@ -127,14 +127,20 @@ def _alignment_losses(backbone, auxiliary, batch, hidden, states, cells):
     }
 
 
-def across_images_loss(verdicts: Tensor, severity: Tensor) -> Tensor:
-    """Ranking loss over all pairs of versions, of whatever images, two severities or more apart.
+def across_images_loss(verdicts: Tensor, severity: Tensor, distortion: Tensor) -> Tensor:
+    """Ranking loss over pairs of versions, of whatever images, two severities or more apart.
 
-    ``verdicts`` float [B], ``severity`` integer [B]. A ladder orders the versions of one image;
-    this one asks that a severity mean about the same in every image.
+    A ladder orders the versions of one image; this one asks that a severity of one distortion mean
+    about the same in every image, and that an undamaged image stand above damaged ones of others.
+    Two distortions are never compared: how much blur equals how much noise is an opinion.
+
+    Args:
+        verdicts: float [B]. severity: integer [B], 0 undamaged. distortion: integer [B], which
+            one; of no account where the severity is 0.
     """
     apart = severity[None, :] - severity[:, None]  # the row is the better one
-    pairs = apart >= 2
+    comparable = (distortion[None, :] == distortion[:, None]) | (severity == 0)[:, None]
+    pairs = (apart >= 2) & comparable
     wanted = 0.4 * apart.to(verdicts.dtype)
     loss = F.softplus(wanted - (verdicts[:, None] - verdicts[None, :]))
     return (loss * pairs).sum() / pairs.sum().clamp(min=1)
@@ -180,7 +186,7 @@ def _ladder_losses(backbone, auxiliary, batch, states):
     rank = rank + ladder_ranking_loss(
         visual[:, 0], visual[:, 1:], margin_step=0.5, margin_total=2.0
     )
-    across = across_images_loss(both, severity)
+    across = across_images_loss(both, severity, batch["distortion"])
     loss = binary + 0.3 * other_answer + rank + rise + 0.3 * damage + across + 0.7 * same
     figures = {
         "instruction_loss": float(binary.detach()),

@@ -186,7 +186,11 @@ class BatchMaker:
         count = max(3, round(self.ladders * (192 / read_px) ** 2))
         images, suffixes, rows = [], [], []
         twins, twin_of = [], []
-        for _ in range(count):
+        # Two kinds of damage a batch, so that each is seen on several images at once.
+        names = [
+            TRAINED_DISTORTIONS[int(i)] for i in rng.integers(len(TRAINED_DISTORTIONS), size=2)
+        ]
+        for index in range(count):
             seed = int(rng.integers(MAX_TRAINING_SEED))
             image, prompt, scene = render_positive(
                 seed,
@@ -195,7 +199,7 @@ class BatchMaker:
                 photographs=self.photographs,
                 photographed=level.photographed,
             )
-            name = TRAINED_DISTORTIONS[int(rng.integers(len(TRAINED_DISTORTIONS)))]
+            name = names[index % 2]
             chosen = np.sort(rng.choice(5, self.ladder_steps, replace=False)) + 1
             chain = ladder(image, name, [int(s) for s in chosen], rng)
             questions = [self.layout.technical, self.layout.aesthetic]

@@ -50,14 +50,14 @@ log = logging.getLogger("eliq")
 EMBEDDED_DIR = Path(__file__).parents[2] / "eliq" / "embedded"
 CARD = Path(__file__).with_name("model_card.md")
 # A short, very gentle tuning: the pretraining asks the same three questions and has seen far more
-# ladders than this set holds. At ten times the rate, what it knows of photographs is lost
-# (training/LOG.md, "fifty-two photographs").
+# ladders than this set holds. At higher rates, what it knows of photographs, counts and relations
+# is lost (training/LOG.md, "fifty-two photographs", "the mean of two ends").
 EMBEDDED_STAGE1 = Stage1Config(
     num_steps=40,
     tuning="full",
     optimizer="muon",
-    learning_rate=2e-5,
-    adamw_learning_rate=2e-5,
+    learning_rate=5e-6,
+    adamw_learning_rate=5e-6,
     tuples_per_forward=4,
     ladders_per_forward=3,
     grad_accumulation=1,
@@ -74,6 +74,8 @@ EMBEDDED_STAGE2 = Stage2Config(
     num_heads=4,
     ffn_dim=192,
     margin_weight=0.5,
+    alignment_margin_weight=0.5,
+    mask_visual_query=True,  # docs/decisions, "The visual query of the embedded critic"
     visual_prompts=("own", "negative", "none"),
     validate_every=100,
 )

@@ -24,8 +24,9 @@ from .scenes import FULL_DIFFICULTY
 
 __all__ = ["render_positives"]
 
-# Sides in px and how often: mostly what pretraining saw, some towards the size that is scored.
-SIDES_PX = ((192, 0.2), (256, 0.4), (320, 0.25), (384, 0.15))
+# Sides in px and how often: of the second phase of the pretraining. The largest are read smaller.
+SIDES_PX = ((192, 0.1), (256, 0.35), (320, 0.2), (384, 0.1), (512, 0.25))
+PHOTOGRAPHED = 0.95  # share of the photograph-like positives that are photographs, as there
 # Above the seeds of the pretraining; below those of selection (7e6), test (8e6), examples (9e6).
 FIRST_SEED = 6_000_000
 
@@ -49,7 +50,10 @@ def render_positives(
         side = int(np.random.default_rng((seed, 1)).choice(sides, p=shares))
         path = out / f"{seed}.png"
         image, prompt, _ = render_positive(
-            seed, replace(FULL_DIFFICULTY, size_px=side), photographs=photographs
+            seed,
+            replace(FULL_DIFFICULTY, size_px=side),
+            photographs=photographs,
+            photographed=PHOTOGRAPHED,
         )
         if not path.exists():
             part = path.with_suffix(".part")
