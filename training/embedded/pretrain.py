@@ -48,7 +48,7 @@ from .selection import select_alignment, select_ladders
 log = logging.getLogger("eliq")
 
 # Of the critic that is shipped, by phase.
-NUM_STEPS = {1: 5000, 2: 3600}
+NUM_STEPS = {1: 5000, 2: 3000}
 # (start, objects, backgrounds, groups, relations, share of ladder batches, px, photographed)
 LEVELS = (
     Level(0.00, 25, 9, 1, False, 0.20),
