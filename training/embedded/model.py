@@ -28,7 +28,8 @@ EMBEDDED_INSTRUCTIONS = Instructions(
 # Larger pictures are read at 384 x 384 px: a third faster than at 512, and a picture a tenth larger
 # or smaller is then the same picture (docs/decisions, "What the embedded critic reads").
 EMBEDDED_PATCHES = PatchConfig(
-    min_pixels=96 * 96, max_pixels=384 * 384, second_frame="log_gradient"
+    # Not 384 * 384, at which rounding makes some squares 352 px wide.
+    min_pixels=96 * 96, max_pixels=150_000, second_frame="log_gradient"
 )
 MAX_PROMPT_TOKENS = 96
 
