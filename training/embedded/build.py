@@ -39,6 +39,7 @@ from .photographs import Photographs
 from .positives import render_positives
 from .pretrain import (
     NUM_STEPS,
+    SCHEDULE_STEPS,
     PretrainConfig,
     load_pretrained,
     load_start,
@@ -55,7 +56,7 @@ CARD = Path(__file__).with_name("model_card.md")
 # ladders than this set holds. At higher rates, what it knows of photographs, counts and relations
 # is lost (training/LOG.md, "fifty-two photographs", "the mean of two ends").
 EMBEDDED_STAGE1 = Stage1Config(
-    num_steps=40,
+    num_steps=20,
     tuning="full",
     optimizer="muon",
     learning_rate=5e-6,
@@ -121,6 +122,7 @@ def build(
             out / f"pretrain-{phase}",
             config,
             num_steps=num_steps,
+            schedule_steps=SCHEDULE_STEPS[phase] if num_steps == NUM_STEPS[phase] else None,
             check_every=scale.check_every,
             photographs=photographs,
             start=backbone,

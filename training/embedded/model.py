@@ -25,12 +25,10 @@ EMBEDDED_INSTRUCTIONS = Instructions(
     aesthetic="aesthetic quality?",
     alignment="does it show: {prompt}?",
 )
-# Larger pictures are read at 384 x 384 px: a third faster than at 512, and a picture a tenth larger
-# or smaller is then the same picture (docs/decisions, "What the embedded critic reads").
 EMBEDDED_PATCHES = PatchConfig(
-    # Not 384 * 384, at which rounding makes some squares 352 px wide.
-    min_pixels=96 * 96, max_pixels=150_000, second_frame="log_gradient"
-)
+    # 515 x 515 px; at 512 x 512 rounding makes some larger squares 480 px wide.
+    min_pixels=96 * 96, max_pixels=266_000, second_frame="log_gradient"
+)  # fmt: skip
 MAX_PROMPT_TOKENS = 96
 
 _CONTROL = (

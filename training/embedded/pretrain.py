@@ -21,7 +21,7 @@ import logging
 import math
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -47,8 +47,13 @@ from .selection import select_alignment, select_ladders
 
 log = logging.getLogger("eliq")
 
-# Of the critic that is shipped, by phase.
-NUM_STEPS = {1: 5000, 2: 3000}
+# Of the critic that is shipped, by phase: the steps of the schedule, and where it was stopped. The
+# end of the second phase orders prompts a little better and photographs much worse (LOG).
+SCHEDULE_STEPS = {1: 5000, 2: 3000}
+NUM_STEPS = {1: 5000, 2: 2400}
+# While ladders are made, larger pictures are read at this area, at which a picture that is a little
+# larger or smaller is the same picture: the twins of the second phase.
+TWIN_PIXELS = 150_000
 # (start, objects, backgrounds, groups, relations, share of ladder batches, px, photographed)
 LEVELS = (
     Level(0.00, 25, 9, 1, False, 0.20),
@@ -147,16 +152,17 @@ def make_optimizers(model: nn.Module, config: PretrainConfig) -> dict[str, torch
 
 class _Batches(Dataset):
     def __init__(
-        self, maker: BatchMaker, config: PretrainConfig, first: int, num_steps: int
+        self, maker: BatchMaker, config: PretrainConfig, first: int, num_steps: int, schedule: int
     ) -> None:
-        self.maker, self.config, self.first, self.num_steps = maker, config, first, num_steps
+        self.maker, self.config, self.first = maker, config, first
+        self.num_steps, self.schedule = num_steps, schedule
 
     def __len__(self) -> int:
         return self.num_steps - self.first
 
     def __getitem__(self, index: int) -> dict:
         step = self.first + index
-        return self.maker.make(step, self.config.level(step / self.num_steps))
+        return self.maker.make(step, self.config.level(step / self.schedule))
 
 
 class _Model(nn.Module):
@@ -209,6 +215,7 @@ def pretrain(
     config: PretrainConfig,
     *,
     num_steps: int,
+    schedule_steps: int | None = None,
     workers: int = 1,
     check_every: int = 500,
     photographs: Path | None = None,
@@ -217,7 +224,8 @@ def pretrain(
 ) -> None:
     """Run or resume the pretraining; it ends early, and saved, where `stop` is requested.
 
-    `start` gives the weights of a new run; without it they are random.
+    `start` gives the weights of a new run; without it they are random. The learning rate and the
+    curriculum are those of a run of `schedule_steps`, by default `num_steps`.
     """
     out.mkdir(parents=True, exist_ok=True)
     scene_renderer(FULL_DIFFICULTY)  # fails at once where the font is missing
@@ -235,6 +243,7 @@ def pretrain(
     optimizers = make_optimizers(model, config)
     state = RunState(out, fingerprint_of(config))
     curves = CurveLog(out)
+    schedule = schedule_steps or num_steps
     resumed = state.load_latest(modules={"model": model}, optimizers=optimizers)
     step = resumed["step"] if resumed else 0
     curves.truncate(step)
@@ -242,14 +251,16 @@ def pretrain(
         return
     maker = BatchMaker(
         backbone.layout,
-        backbone.patches,
+        replace(backbone.patches, max_pixels=TWIN_PIXELS)
+        if config.phase == 2
+        else backbone.patches,
         seed=config.seed,
         alignment_rows=config.alignment_rows,
         ladders=config.ladders,
         photographs=Photographs(photographs) if photographs else None,
     )
     loader = DataLoader(
-        _Batches(maker, config, step, num_steps),
+        _Batches(maker, config, step, num_steps, schedule),
         batch_size=None,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
@@ -261,7 +272,7 @@ def pretrain(
     progress = tqdm(total=num_steps, initial=step, unit="step", dynamic_ncols=True, disable=None)
     started = time.monotonic()
     for batch in loader:
-        factor = learning_rate_factor(step, num_steps, config)
+        factor = learning_rate_factor(step, schedule, config)
         for name, optimizer in optimizers.items():
             for group, base in zip(optimizer.param_groups, bases[name], strict=True):
                 group["lr"] = base * factor
@@ -325,6 +336,7 @@ def main(argv: list[str] | None = None) -> int:
             args.out,
             PretrainConfig.of_phase(args.phase, seed=args.seed),
             num_steps=args.steps or NUM_STEPS[args.phase],
+            schedule_steps=None if args.steps else SCHEDULE_STEPS[args.phase],
             start=load_start(args.start) if args.start else None,
             workers=args.workers,
             check_every=args.check_every,
