@@ -27,8 +27,10 @@ EMBEDDED_INSTRUCTIONS = Instructions(
 )
 EMBEDDED_PATCHES = PatchConfig(
     # 515 x 515 px; at 512 x 512 rounding makes some larger squares 480 px wide.
-    min_pixels=96 * 96, max_pixels=266_000, second_frame="log_gradient"
-)  # fmt: skip
+    min_pixels=96 * 96,
+    max_pixels=266_000,
+    second_frame="log_gradient",
+)
 MAX_PROMPT_TOKENS = 96
 
 _CONTROL = (
