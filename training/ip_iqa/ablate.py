@@ -88,7 +88,7 @@ class Scale:
         num_epochs=3, batch_size=32, learning_rate=1e-4, num_checked=128
     )
     ratings: RatingSettings = RatingSettings(
-        num_epochs=10, learning_rate=1e-3, head_factor=2.0, new_factor=2.0, save_every=100
+        num_epochs=10, learning_rate=1e-3, head_factor=2.0, new_factor=1.0, save_every=100
     )
     splits: SplitSettings = SplitSettings(num_splits=3)
     num_unrated: int = 600
