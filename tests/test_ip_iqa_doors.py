@@ -179,7 +179,7 @@ def test_autocast_of_the_caller_changes_nothing(scorer, scores):
         {"fusion": False},
         {"streams": "image", "fusion": False, "qa_token": False},
         {"visual": tiny_vit()},
-        {"visual": tiny_vit(map_layer=1, map_norm=False), "cross_dim": 16},
+        {"visual": tiny_vit(map_layer=1, map_norm="none"), "cross_dim": 16},
     ],
     ids=["published", "one output", "no QA", "no fusion", "image alone", "ViT", "ViT, layer 1"],
 )

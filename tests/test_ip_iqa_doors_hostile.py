@@ -77,7 +77,8 @@ VISUAL = ("model", "visual")
 BAD_CONFIGS = {
     "format": (nested("format", value="other"), "format"),
     "critic": (nested("format", value="eliq-critic"), "eliq.Scorer"),
-    "version 2": (nested("format_version", value=2), "update eliq"),
+    "version 3": (nested("format_version", value=3), "update eliq"),
+    "version 1 of today": (nested("format_version", value=1), "format 1"),
     "version true": (nested("format_version", value=True), "format_version"),
     "model_type": (nested("model_type", value="qwen3_vl"), "model_type"),
     "unknown key": (nested("auto_map", value="x"), "auto_map"),
@@ -85,6 +86,7 @@ BAD_CONFIGS = {
     "wrong type": (nested("model", value=[]), "model"),
     "unknown model key": (nested("model", "code", value="x"), "code"),
     "missing model key": (lambda c: c["model"].pop("fusion"), "fusion"),
+    "unknown start": (nested("model", "pooling_start", value="clap"), "pooling_start"),
     "unknown tower": (nested(*VISUAL, "kind", value="python"), "kind"),
     "tower key": (nested(*VISUAL, "trust_remote_code", value=True), "trust_remote_code"),
     "text key": (nested(*TEXT, "model_name", value="a/b"), "model_name"),

@@ -43,7 +43,7 @@ def encoder_of(model: IPIQAModel) -> PromptTokenizer:
         {"streams": "prompt", "fusion": False},
         {"streams": "image", "fusion": False, "qa_token": False},
         {"visual": tiny_vit()},
-        {"visual": tiny_vit(map_layer=1, map_norm=False)},
+        {"visual": tiny_vit(map_layer=1, map_norm="none")},
     ],
     ids=str,
 )

@@ -39,6 +39,7 @@ def tiny_config(**changes: Any) -> IPIQAConfig:
         "embed_dim": 24,
         "image_size_px": 64,
         "cross_heads": 4,
+        "pooling_start": "random",  # random towers have nothing to start from
         "head_dim": 32,
     }
     return IPIQAConfig(**{**settings, **changes})

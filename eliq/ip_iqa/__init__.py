@@ -25,6 +25,7 @@ _MODULES = {
     "image2prompt_loss": ".losses",
     "load_clip": ".clip_weights",
     "rating_loss": ".losses",
+    "start_pooling": ".pooling_start",
     "to_model_pixels": ".preprocess",
 }
 

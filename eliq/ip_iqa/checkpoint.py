@@ -56,7 +56,8 @@ __all__ = [
     "save_stored",
 ]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_READ = (1, 2)
 _MODEL_TYPE = "ip-iqa"
 _MAX_SHARD_BYTES = 4 << 30
 _COUNTER = ".num_batches_tracked"
@@ -120,14 +121,15 @@ class StoredConfig:
         """
         if data.get("format") != IP_IQA_FORMAT:
             raise bad_value("format", repr(IP_IQA_FORMAT), data.get("format"), _advice(data))
-        if data.get("format_version") != FORMAT_VERSION or data["format_version"] is True:
-            found = data.get("format_version")
-            raise bad_value("format_version", str(FORMAT_VERSION), found, "update eliq")
+        version = data.get("format_version")
+        if version not in _READ or not isinstance(version, int) or isinstance(version, bool):
+            raise bad_value("format_version", f"1 to {FORMAT_VERSION}", version, "update eliq")
         check_keys("config.json", data, _REQUIRED)
         if data["model_type"] != _MODEL_TYPE:
             raise bad_value("model_type", repr(_MODEL_TYPE), data["model_type"])
         try:
-            model = IPIQAConfig.from_json(data["model"])
+            written = data["model"]
+            model = IPIQAConfig.from_json(_of_version_1(written) if version == 1 else written)
             scale = {name: RatingScale.from_json(one) for name, one in data["scale"].items()}
         except ConfigError as error:
             raise CheckpointError(str(error)) from None
@@ -242,6 +244,22 @@ def fingerprint(directory: Path) -> str:
     facts = config.to_json()
     del facts["training"], facts["library_version"]
     return digest_files(directory, facts, (TOKENIZER_NAME, *config.weight_files))
+
+
+def _of_version_1(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Today's settings of a model of format 1: its pooling started at random, and the map of a
+    ViT went through the last norm or none."""
+    if "pooling_start" in model:
+        raise ConfigError("config: no setting of format 1 is called 'pooling_start'")
+    visual = model["visual"]
+    if visual.get("kind") == "vit":
+        if not isinstance(visual["map_norm"], bool):
+            raise ConfigError(
+                f"visual.map_norm: expected true or false in format 1, found {visual['map_norm']!r}"
+            )
+        norm = "last" if visual["map_norm"] else "none"
+        visual = {**visual, "map_norm": norm, "pooling": "class"}
+    return {**model, "visual": visual, "pooling_start": "random"}
 
 
 def _advice(data: Mapping[str, Any]) -> str:

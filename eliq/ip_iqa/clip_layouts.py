@@ -56,9 +56,7 @@ def open_clip_settings(data: Mapping[str, Any], means: Mapping[str, Any]) -> dic
     return settings | {n: tuple(means[n]) for n in ("mean", "std") if means.get(n)}
 
 
-def transformers_settings(
-    data: Mapping[str, Any], map_layer: int, map_norm: bool
-) -> dict[str, Any]:
+def transformers_settings(data: Mapping[str, Any], map_layer: int, map_norm: str) -> dict[str, Any]:
     """Settings from a config.json of transformers; ``map_layer``, ``map_norm``: see ViTConfig."""
     from transformers import CLIPConfig
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..errors import PromptError
 from .config import IPIQAConfig, ResNetConfig, TextConfig, ViTConfig
 from .qa_token import QAEmbedding
-from .resnet import ClipResNet
+from .resnet import AttentionPooling, ClipResNet
 
 __all__ = ["TextTower", "Visual", "VisualTower"]
 
@@ -40,7 +40,13 @@ class VisualTower(nn.Module):
         if isinstance(config.visual, ResNetConfig):
             self.resnet = ClipResNet(config.visual, embed_dim=config.embed_dim, grid=config.grid)
         else:
-            self.vit = _vit(config.visual, config.embed_dim, config.image_size_px)
+            visual = config.visual
+            self.vit = _vit(visual, config.embed_dim, config.image_size_px)
+            if visual.pooling == "attention":
+                self.vit.visual_projection = nn.Identity()  # the pooling has its own
+                self.attnpool = AttentionPooling(
+                    config.grid, visual.hidden_size, visual.num_heads, config.embed_dim
+                )
 
     def set_normalisation(self) -> None:
         """Mean and deviation of CLIP's pixels, as config says them: no state_dict holds them."""
@@ -55,15 +61,20 @@ class VisualTower(nn.Module):
         if isinstance(visual, ResNetConfig):
             feature_map = self.resnet(pixels)
             return Visual(feature_map, self.resnet.attnpool(feature_map))
-        out = self.vit(pixel_values=pixels, output_hidden_states=visual.map_layer != -1)
         # transformers' last_hidden_state is that of the last layer, ahead of the last norm.
-        last = visual.map_layer == -1
-        hidden = out.last_hidden_state if last else out.hidden_states[visual.map_layer]
+        last = visual.map_after == visual.num_layers
+        out = self.vit(pixel_values=pixels, output_hidden_states=not last)
+        hidden = out.last_hidden_state if last else out.hidden_states[visual.map_after]
         patches = hidden[:, 1:]
-        if visual.map_norm:
+        if visual.map_norm == "next":
+            patches = self.vit.vision_model.encoder.layers[visual.map_after].layer_norm1(patches)
+        elif visual.map_norm == "last":
             patches = self.vit.vision_model.post_layernorm(patches)
         grid = self.config.grid
-        return Visual(patches.transpose(1, 2).unflatten(2, (grid, grid)), out.image_embeds)
+        feature_map = patches.transpose(1, 2).unflatten(2, (grid, grid))
+        if visual.pooling == "attention":
+            return Visual(feature_map, self.attnpool(feature_map))
+        return Visual(feature_map, out.image_embeds)
 
 
 class TextTower(nn.Module):

@@ -35,6 +35,7 @@ from .clip_layouts import (
 )
 from .config import IPIQAConfig
 from .model import IPIQAModel
+from .pooling_start import start_pooling
 
 __all__ = ["ClipStart", "load_clip", "resize_positions"]
 
@@ -49,7 +50,10 @@ _WHAT = "a CLIP model"
 
 
 class ClipStart(NamedTuple):
-    """A model whose towers are CLIP's and whose other parts are random, and CLIP's tokenizer."""
+    """A model whose towers are CLIP's, and CLIP's tokenizer.
+
+    Its cross-modality pooling starts as its config says; its head and [QA] token are random.
+    """
 
     model: IPIQAModel
     tokenizer: Tokenizer
@@ -62,17 +66,17 @@ def load_clip(
     tokenizer: str | os.PathLike[str] | None = None,
     revision: str | None = None,
     seed: int = 0,
-    map_layer: int = -1,
-    map_norm: bool = True,
+    map_layer: int = -2,
+    map_norm: str = "next",
     **changes: Any,
 ) -> ClipStart:
-    """CLIP's towers at ``image_size_px``, the rest random from ``seed``: where training starts.
+    """CLIP's towers at ``image_size_px``, the rest from them or ``seed``: where training starts.
 
     Args:
         source: a folder or hub id in one of the two layouts, or ``open_clip:NAME:TAG``.
         tokenizer: a folder, hub id or `tokenizer.json` of CLIP's tokenizer; None = that of source.
         map_layer, map_norm: how the map is taken from a ViT, see `ViTConfig`.
-        changes: other settings of `IPIQAConfig`, such as ``outputs`` or ``qa_token``.
+        changes: other settings of `IPIQAConfig`, such as ``outputs`` or ``pooling_start``.
 
     Raises:
         BackboneError: nothing there, not a CLIP, or weights that do not fit.
@@ -93,6 +97,7 @@ def load_clip(
         torch.manual_seed(seed)
         model = IPIQAModel(config)
     _fill(model, state, text)
+    start_pooling(model)
     return ClipStart(model.eval(), words)
 
 
@@ -121,7 +126,7 @@ def _fitting(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _from_directory(
-    directory: Path, map_layer: int, map_norm: bool
+    directory: Path, map_layer: int, map_norm: str
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if (directory / "open_clip_config.json").is_file():
         data = read_json(directory / "open_clip_config.json", max_bytes=1 << 20)

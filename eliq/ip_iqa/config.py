@@ -23,6 +23,9 @@ OUTPUTS = (
     ("visual_quality", "alignment"),
 )
 STREAMS = ("image_and_prompt", "image", "prompt")
+POOLING_STARTS = ("clip", "random")
+MAP_NORMS = ("next", "last", "none")
+VIT_POOLINGS = ("class", "attention")
 _ACTIVATIONS = ("quick_gelu", "gelu")
 _MOST = 1 << 16  # a size beyond any CLIP: a hostile file must not allocate by a bare number
 _MOST_LAYERS = 256
@@ -71,8 +74,13 @@ class ViTConfig:
 
     Attributes:
         hidden_size, num_layers, num_heads, mlp_dim, patch_size, activation: as in transformers.
-        map_layer: the map is the patch tokens after this layer, 1 to ``num_layers``; -1 = the last.
-        map_norm: whether they go through CLIP's last layer norm, as the class token does.
+        map_layer: the map is the patch tokens after this layer, 1 to ``num_layers``; -1 = the last,
+            -2 = the one before it: what the last layer's attention reads.
+        map_norm: the layer norm that they go through: "next", the first one of the layer behind
+            ``map_layer``, as its attention reads them; "last", CLIP's own for the class token; or
+            "none".
+        pooling: what makes the image vector: the "class" token, as in every published CLIP ViT, or
+            "attention": the attention pooling of a CLIP ResNet reads the map.
     """
 
     hidden_size: int = 768
@@ -81,8 +89,9 @@ class ViTConfig:
     mlp_dim: int = 3072
     patch_size: int = 16
     activation: str = "quick_gelu"
-    map_layer: int = -1
-    map_norm: bool = True
+    map_layer: int = -2
+    map_norm: str = "next"
+    pooling: str = "class"
 
     def __post_init__(self) -> None:
         for name in ("hidden_size", "num_heads", "mlp_dim", "patch_size"):
@@ -90,9 +99,27 @@ class ViTConfig:
         _whole("visual.num_layers", self.num_layers, _MOST_LAYERS)
         _divides("visual.num_heads", self.num_heads, "visual.hidden_size", self.hidden_size)
         _one_of("visual.activation", self.activation, _ACTIVATIONS)
-        _boolean("visual.map_norm", self.map_norm)
-        if self.map_layer != -1:
-            _whole("visual.map_layer (or -1)", self.map_layer, self.num_layers)
+        _one_of("visual.map_norm", self.map_norm, MAP_NORMS)
+        _one_of("visual.pooling", self.pooling, VIT_POOLINGS)
+        if not _is_int(self.map_layer) or self.map_layer not in (-1, -2):
+            _whole("visual.map_layer (or -1, -2)", self.map_layer, self.num_layers)
+        if self.map_norm == "next" and self.map_after == self.num_layers:
+            raise ConfigError(
+                "visual.map_norm: expected 'last' or 'none' behind the last layer, found 'next': "
+                "or take map_layer -2"
+            )
+
+    @property
+    def map_after(self) -> int:
+        """How many layers the map has gone through, 0 to ``num_layers``."""
+        return self.map_layer if self.map_layer > 0 else self.num_layers + 1 + self.map_layer
+
+    @property
+    def map_has_values(self) -> bool:
+        """Whether the map is the very input of the attention that the image vector comes from."""
+        if self.pooling == "attention":
+            return True
+        return self.map_norm == "next" and self.map_after == self.num_layers - 1
 
     @property
     def map_dim(self) -> int:
@@ -161,6 +188,8 @@ class IPIQAConfig:
         qa_token: whether the trainable [QA] token follows SOT.
         cross_dim: inner width of the cross-modality pooling; None = that of the map.
         cross_heads: its heads.
+        pooling_start: what the cross-modality pooling starts from: "clip", CLIP's own values, which
+            know what a word looks like (`pooling_start`), or "random", as in the released code.
         head_dim, dropout: of the regression head.
         mean, std: of CLIP's pixels, RGB in 0..1.
 
@@ -178,6 +207,7 @@ class IPIQAConfig:
     qa_token: bool = True
     cross_dim: int | None = None
     cross_heads: int = 32
+    pooling_start: str = "clip"
     head_dim: int = 2048
     dropout: float = 0.5
     mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)
@@ -204,6 +234,7 @@ class IPIQAConfig:
         _divides("cross_heads", self.cross_heads, "cross_dim", self.inner_dim)
         for name in ("fusion", "qa_token"):
             _boolean(name, getattr(self, name))
+        _one_of("pooling_start", self.pooling_start, POOLING_STARTS)
         if self.image_size_px % self.visual.stride_px:
             raise ConfigError(
                 f"image_size_px: expected a multiple of {self.visual.stride_px}, the stride of the "
@@ -211,6 +242,8 @@ class IPIQAConfig:
             )
         if self.fusion and self.streams != "image_and_prompt":
             raise ConfigError(f"fusion: expected false where streams is {self.streams!r}")
+        if self.fusion and self.pooling_start == "clip":
+            self._check_clip_start()
         if self.qa_token and self.streams == "image":
             raise ConfigError(
                 "qa_token: expected false where streams is 'image': no prompt is read"
@@ -223,6 +256,20 @@ class IPIQAConfig:
                 raise ConfigError(f"{name}: expected three numbers, found {values!r}")
         if min(self.std) <= 0:
             raise ConfigError(f"std: expected positive numbers, found {self.std!r}")
+
+    def _check_clip_start(self) -> None:
+        """That CLIP has values of these cells: its projections take the map, and no other one."""
+        if self.inner_dim != self.visual.map_dim:
+            raise ConfigError(
+                f"cross_dim: expected {self.visual.map_dim}, the width of CLIP's values, where "
+                f"pooling_start is 'clip', found {self.inner_dim}: leave it out, or start 'random'"
+            )
+        if isinstance(self.visual, ViTConfig) and not self.visual.map_has_values:
+            raise ConfigError(
+                "pooling_start: expected a map that CLIP's last attention reads (map_layer -2, "
+                f"map_norm 'next'), found map_layer {self.visual.map_layer}, map_norm "
+                f"{self.visual.map_norm!r}: take that map, or start 'random'"
+            )
 
     @property
     def inner_dim(self) -> int:

@@ -2,7 +2,7 @@
 
 CLIP's attention pooling with another query: the tokens are the map's cells and their mean, with a
 position table of their own; keys and values come from them, the one query from the prompt's
-vector. No residual and no norm, as in the released code.
+vector. No residual and no norm, as in the released code. What it starts from: `pooling_start`.
 
 Shapes: B rows, C channels, h x w cells, E = width of the text vector, N = h*w + 1 tokens, of which
 the first is the mean.

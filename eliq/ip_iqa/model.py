@@ -22,7 +22,10 @@ __all__ = ["IPIQAModel"]
 
 
 class IPIQAModel(nn.Module):
-    """The whole model with random weights; see `clip_weights` for CLIP's own."""
+    """The whole model with random weights; see `clip_weights` for CLIP's own.
+
+    The pooling too is random until `start_pooling` is called, whatever its config says.
+    """
 
     def __init__(self, config: IPIQAConfig) -> None:
         super().__init__()

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["margins", "means", "report_text"]
+from .attention_check import Look, pointing
+
+__all__ = ["margins", "means", "pooled", "report_text"]
 
 _FIGURES = ("visual_quality_srcc", "visual_quality_plcc", "alignment_srcc", "alignment_plcc")
 
@@ -46,6 +48,26 @@ def margins(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     return found
 
 
+def pooled(before: list[list[Look]], after: list[list[Look]]) -> dict[str, dict[str, Any]]:
+    """`pointing` before and after the regression, of every repeat and of all of them together."""
+    found: dict[str, dict[str, Any]] = {}
+    for when, repeats in (("before", before), ("after", after)):
+        each = {f"repeat {n + 1}": pointing(one) for n, one in enumerate(repeats)}
+        found[when] = {**each, "all repeats": pointing([look for one in repeats for look in one])}
+    return found
+
+
+def _said(at: dict[str, Any]) -> str:
+    low, high = at["named_interval"]
+    return (
+        f"{at['num_words']} words, more on the named thing than on the other "
+        f"{at['named_over_other']:.3f} [{low:.3f}, {high:.3f}] (chance .5); its own word moves "
+        f"attention to it {at['swap']:.3f} (chance .5); mass in its box {at['mass']:.3f} (even map "
+        f"{at['mass_chance']:.3f}); peak in its box {at['peak']:.3f} (even map "
+        f"{at['peak_chance']:.3f})"
+    )
+
+
 def report_text(found: dict[str, Any]) -> str:
     """Markdown of an ablation's result; pairs of figures are quality, alignment."""
     table = means(found["rows"])
@@ -68,16 +90,10 @@ def report_text(found: dict[str, Any]) -> str:
             )
         lines.append(f"| {name} | {' | '.join(cells)} | {gap} | {won} |")
     lines += ["", "## Where a word looks", ""]
-    pointed = [(f"full, repeat {n}", at) for n, at in enumerate(found["pointing"])]
-    for what, at in [*pointed, ("the pooling before training", found["pointing_untrained"])]:
-        low, high = at["named_interval"]
-        lines.append(
-            f"- {what}, {at['num_words']} words: more on the named thing than on the other "
-            f"{at['named_over_other']:.3f} [{low:.3f}, {high:.3f}] (chance .5); its own word moves "
-            f"attention to it {at['swap']:.3f} (chance .5); mass in its box {at['mass']:.3f} (even "
-            f"map {at['mass_chance']:.3f}); peak in its box {at['peak']:.3f} (even map "
-            f"{at['peak_chance']:.3f})"
-        )
+    for name, at in found["pointing"].items():
+        for when, repeats in at.items():
+            for what, one in repeats.items():
+                lines.append(f"- {name}, {when} the regression, {what}: {_said(one)}")
     if found["image2prompt"]:
         last = found["image2prompt"][-1]
         lines.append(

@@ -22,8 +22,8 @@ class RatingSettings:
 
     Attributes:
         head_factor: of the learning rate, for the regression head.
-        new_factor: the same for the cross-modality pooling and the [QA] token, which start from
-            random values too; 1 as in the released code.
+        new_factor: the same for the cross-modality pooling and the [QA] token; 1 as in the released
+            code.
         validate_every, save_every: in epochs; a run that is killed goes on from its last save.
         flip: whether half of the images are mirrored.
     """

@@ -76,12 +76,19 @@ def small_config(tokenizer: Tokenizer, *, image_size_px: int = 96, **changes) ->
     """A model of a third of a million parameters: a map of 6 x 6 cells at 96 px.
 
     A transformer, because a ResNet's cells are 32 px wide whatever its width, and six of them cost
-    four times as much. The map is taken one layer early: no gradient of the contrastive training
-    reaches what the last layer makes of the patches.
+    four times as much; with the attention pooling of CLIP's ResNets over its cells, so that the
+    image vector is a mean of values of the cells, as in the published model.
     """
     settings = {
         "visual": ViTConfig(
-            hidden_size=64, num_layers=3, num_heads=4, mlp_dim=128, patch_size=16, map_layer=2
+            hidden_size=64,
+            num_layers=3,
+            num_heads=4,
+            mlp_dim=128,
+            patch_size=16,
+            map_layer=-1,
+            map_norm="last",
+            pooling="attention",
         ),
         "text": TextConfig(
             vocab_size=tokenizer.get_vocab_size(),

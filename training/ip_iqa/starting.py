@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from eliq.errors import TrainingError
-from eliq.ip_iqa import IPIQAModel, PromptTokenizer, load_clip
+from eliq.ip_iqa import IPIQAModel, PromptTokenizer, load_clip, start_pooling
 from training.tiny_ip_iqa import tiny_config, tiny_model, tiny_tokenizer
 
 from .data import RatedData, TensorPixels
@@ -68,9 +68,11 @@ def smoke_start(
     out: Path | None, *, outputs: Sequence[str] = ("visual_quality", "alignment")
 ) -> tuple[IPIQAModel, PromptTokenizer, RatedData, Path]:
     """Random tiny towers and 48 rendered scenes; the numbers mean nothing."""
-    config = tiny_config(outputs=tuple(outputs))
+    config = tiny_config(outputs=tuple(outputs), pooling_start="clip")
     scenes = rated_scenes(SceneSettings(size_px=config.image_size_px, num_prompts=12, per_prompt=4))
     torch.manual_seed(0)
     encoder = PromptTokenizer(tiny_tokenizer(), config)
     out = out or Path(tempfile.mkdtemp(prefix="ip-iqa-smoke-"))
-    return tiny_model(config), encoder, scene_data(scenes, encoder), out
+    model = tiny_model(config)
+    start_pooling(model)
+    return model, encoder, scene_data(scenes, encoder), out

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from eliq.errors import EliqError, TrainingError
-from eliq.ip_iqa import IPIQAModel, PromptTokenizer
+from eliq.ip_iqa import IPIQAConfig, IPIQAModel, PromptTokenizer, start_pooling
 from training.evaluation import READERS, RatedSet
 from training.placement import Placement
 from training.run_state import StopRequest
@@ -147,9 +147,10 @@ def _run(options: argparse.Namespace, stop: StopRequest, placement: Placement) -
         _say_what_is_left_out(rated)
     outputs = _outputs(options.outputs, name, rated.opinions())
     scale = None if options.keep == "none" else rating_scale(options.scale, name, rated, outputs)
-    model, encoder = start_from(options, outputs=outputs)
+    model, encoder = start_from(options, outputs=outputs, pooling_start=options.pooling_start)
     if options.image2prompt:
         load_visual(model, options.image2prompt)
+        start_pooling(model)  # the values of this tower
     with placement.main_first():  # images are decoded once
         data = rated_data(rated, encoder, options.out / "pixels", progress=placement.is_main)
     return train(
@@ -218,6 +219,12 @@ def _parser(defaults: dict[str, Any]) -> argparse.ArgumentParser:
         help="visual_quality, alignment or both, or overall; default: what was rated",
     )
     parser.add_argument("--image2prompt", type=Path, help="the run of training.ip_iqa.image2prompt")
+    parser.add_argument(
+        "--pooling-start",
+        choices=("clip", "random"),
+        default=IPIQAConfig.pooling_start,
+        help="the cross-modality pooling starts from CLIP's own values, or as in the released code",
+    )
     parser.add_argument("--epochs", type=int, default=RatingSettings.num_epochs)
     parser.add_argument("--batch", type=int, default=RatingSettings.batch_size)
     parser.add_argument("--learning-rate", type=float, default=RatingSettings.learning_rate)
