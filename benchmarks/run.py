@@ -7,12 +7,13 @@ Hardware and time: two CPU cores, Linux; about 10 minutes with the defaults, an 
 images. Expect: at least 90 % of the rate of the scorer alone, with one worker and with two; a peak
 of memory at 20,000 images within 10 % of that at 1,000.
 
-Rate: pictures of photographs as files are scored part by part with `UnitScorer` (read, decoded,
-resized, thumbnails, scores, part files synced to the disk), in turns with `Scorer.score` on the
-same pictures as tensors in memory, in one process with the same threads. The first part warms up
-and counts nothing. Memory and engines: the command itself, in a process of its own, on small
-pictures; resident memory of the process and all it starts, added up, so that what they share
-counts more than once.
+Rate: pictures of photographs as files are scored as the command does it, with `UnitScorer` (read,
+decoded ahead, resized, thumbnails, scores, part files synced to the disk), in turns with
+`Scorer.score` on the same pictures as tensors in memory, in one process with the same threads. The
+first part warms up and counts nothing; the decoding before the first score counts, that of the
+parts after it runs beside the model. Memory and engines: the command itself, in a process of its
+own, on small pictures; resident memory of the process and all it starts, added up, so that what
+they share counts more than once. A rate needs a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -37,7 +38,6 @@ from benchmarks.common import (
     load_photographs,
     load_scorer,
     markdown_table,
-    median,
     number,
     run,
     to_tensor,
@@ -78,8 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--parts", nargs="+", choices=("rate", "memory"), default=["rate", "memory"]
     )
-    parser.add_argument("--images", type=int, default=160, help="for the rate (%(default)s)")
-    parser.add_argument("--part", type=int, default=32, help="images of a turn (%(default)s)")
+    parser.add_argument("--images", type=int, default=640, help="for the rate (%(default)s)")
+    parser.add_argument("--part", type=int, default=128, help="images of a part (%(default)s)")
+    parser.add_argument("--turns", type=int, default=2, help="of both, for the rate (%(default)s)")
     parser.add_argument("--size", type=int, default=512, metavar="PX", help="their side")
     parser.add_argument("--format", choices=("png", "jpg", "webp"), default="png")
     parser.add_argument("--workers", nargs="+", type=int, default=[1, 2])
@@ -90,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def measure_rate(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Seconds of each part, by the scorer alone and by the run, in turns."""
+    """Images a second of the scorer alone and of the run, in turns."""
     import torch
 
     from eliq.bulk import RunConfig, UnitScorer, plan_run
@@ -102,39 +103,52 @@ def measure_rate(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
         os.fspath(source), folder / "out", prompt=PROMPT, checkpoint=arguments.checkpoint,
         device="cpu", part_size=arguments.part,
     )  # fmt: skip
-    rows = []
-    for num_workers in arguments.workers:
-        chosen = replace(config, out_dir=folder / f"out-{num_workers}", workers=num_workers)
-        plan = plan_run(chosen)
-        seconds: dict[str, list[float]] = {"alone": [], "run": []}
-        with UnitScorer(chosen, plan, scorer=scorer) as units:
-            for unit in range(plan.num_units):
-                part = pictures[unit * arguments.part : (unit + 1) * arguments.part]
-                # 8 bits a channel are what decoding gives; a file's float tensor is four times it.
-                tensors = [to_tensor(one) for one in part]
+    timed = pictures[arguments.part :]
+    seconds: dict[int, list[tuple[float, float]]] = {n: [] for n in arguments.workers}
+    for turn in range(arguments.turns):
+        for num_workers in arguments.workers:
+            out_dir = folder / f"out-{num_workers}-{turn}"
+            chosen = replace(config, out_dir=out_dir, workers=num_workers)
+            plan = plan_run(chosen)
+            with UnitScorer(chosen, plan, scorer=scorer) as units:
+                warm = scorer.score([to_tensor(one) for one in pictures[: arguments.part]], PROMPT)
+                (first,) = units.score_unit(0)  # and nothing after it is decoded ahead
+                check_same_scores(warm, out_dir, first.name)
+                alone_s = seconds_alone(scorer, timed, arguments.part)
+                rest = range(1, plan.num_units)
                 start_s = time.perf_counter()
-                alone = scorer.score(tensors, PROMPT)
-                middle_s = time.perf_counter()
-                (done,) = units.score_unit(unit)
-                end_s = time.perf_counter()
-                if unit == 0:
-                    check_same_scores(alone, chosen.out_dir, done.name)
-                elif len(part) == arguments.part:  # the last one may be short
-                    seconds["alone"].append(middle_s - start_s)
-                    seconds["run"].append(end_s - middle_s)
-        shares = [a / r for a, r in zip(seconds["alone"], seconds["run"], strict=True)]
+                num_rows = sum(done.num_rows for done in units.score_units(rest))
+                seconds[num_workers].append((alone_s, time.perf_counter() - start_s))
+                if num_rows != len(timed):
+                    sys.exit(f"the run scored {num_rows} of {len(timed)} images")
+    rows = []
+    for num_workers, turns in seconds.items():
+        shares = [alone_s / run_s for alone_s, run_s in turns]
+        sum_alone_s, sum_run_s = map(sum, zip(*turns, strict=True))
         rows.append(
             {
                 "workers": num_workers,
-                "alone_images_s": arguments.part / median(seconds["alone"]),
-                "run_images_s": arguments.part / median(seconds["run"]),
-                "share": sum(seconds["alone"]) / sum(seconds["run"]),
+                "alone_images_s": len(turns) * len(timed) / sum_alone_s,
+                "run_images_s": len(turns) * len(timed) / sum_run_s,
+                "share": sum_alone_s / sum_run_s,
                 "lowest_share": min(shares),
                 "highest_share": max(shares),
                 "turns": len(shares),
             }
         )
     return {"size_px": arguments.size, "threads": torch.get_num_threads(), "rows": rows}
+
+
+def seconds_alone(scorer: Any, pictures: list[np.ndarray], num_at_once: int) -> float:
+    """Seconds that `Scorer.score` takes; the making of the float tensors is not counted."""
+    total_s = 0.0
+    for start in range(0, len(pictures), num_at_once):
+        # 8 bits a channel are what decoding gives; a file's float tensor is four times it.
+        tensors = [to_tensor(one) for one in pictures[start : start + num_at_once]]
+        start_s = time.perf_counter()
+        scorer.score(tensors, PROMPT)
+        total_s += time.perf_counter() - start_s
+    return total_s
 
 
 def check_same_scores(alone: Any, out_dir: Path, name: str) -> None:
