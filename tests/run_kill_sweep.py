@@ -152,7 +152,7 @@ def sweep(run: Sweep, kills: int, rng: random.Random) -> None:
         run.kills += 1
         run._same(before, out, f"kill {run.kills}")
         sys.stderr.write(f"kill {run.kills}: {victim} at {moment:.2f}, {len(parts(out))} parts\n")
-        if not again and moment > 0.5 and not parts(out):
+        if moment > 0.5 and not parts(out):
             run.seconds *= 1.25  # the unbroken run was faster: the machine has more to do now
         again = rng.random() < 2 / 3 and run.kills < kills
         if not again:
