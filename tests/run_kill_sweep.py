@@ -79,10 +79,15 @@ class Sweep:
 
     def kill_once(self, out: Path, moment: float, victim: str) -> bool:
         """Start it and kill it; False if it had ended before."""
+        is_new, start_s = not out.exists(), time.monotonic()
         process = self.start(out)
-        time.sleep(moment * self.seconds)
-        pids = [pid for pid in descendants(process.pid) if pid != process.pid]
+        try:
+            process.wait(moment * self.seconds)
+        except subprocess.TimeoutExpired:
+            pids = [pid for pid in descendants(process.pid) if pid != process.pid]
         if process.poll() is not None:
+            if is_new:  # the unbroken run was slower: the machine has less to do now
+                self.seconds = min(self.seconds, time.monotonic() - start_s)
             return False
         if victim == "actor":
             named = [pid for pid in pids if _command_line(pid).startswith(b"ray::UnitActor")]
@@ -144,8 +149,6 @@ def sweep(run: Sweep, kills: int, rng: random.Random) -> None:
         before = parts(out)
         moment, victim = rng.random(), victims[run.kills % len(victims)]
         if not run.kill_once(out, moment, victim):
-            if not again:  # the unbroken run took longer, beside something else
-                run.seconds *= 0.9
             too_late, again = too_late + 1, False
             run.check_end(out, before)
             continue
