@@ -63,6 +63,8 @@ def run_job(job: Job) -> int:
     from ..bulk.sources import check_source
     from .run_processes import end_with_parent, is_child, rank_of_this_process
 
+    if not is_child():
+        check_critic(job.config)  # a name that is mistyped costs no listing of a large source
     if job.is_dry:
         return _dry_run(job)
     start_s = time.perf_counter()
@@ -75,7 +77,6 @@ def run_job(job: Job) -> int:
         if job.is_overwriting and config.rank == 0:
             if holds_run(folder):  # which a word that is mistyped must not cost
                 check_source(config)
-                check_critic(config)
             clear_out_dir(folder)
         end_with_parent()
         sums_up = config.rank == 0 and not is_child()
