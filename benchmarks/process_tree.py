@@ -1,12 +1,14 @@
-"""The memory of a process and of all that it starts, watched from outside. Linux."""
+"""Memory and processor time of a process and of all that it starts, and of all others. Linux."""
 
 from __future__ import annotations
 
+import math
 import os
 import threading
+import time
 from pathlib import Path
 
-__all__ = ["MemoryWatch", "descendants"]
+__all__ = ["MemoryWatch", "OtherLoad", "descendants"]
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
@@ -25,6 +27,25 @@ def descendants(pid: int) -> list[int]:
         found.append(waiting.pop())
         waiting += children.get(found[-1], [])
     return found
+
+
+class OtherLoad:
+    """While this context is open, how many processor cores all other processes use on average.
+
+    ``cores`` is NaN where the system does not tell. A process of one's own that ends within counts
+    as another.
+    """
+
+    def __init__(self) -> None:
+        self.cores = math.nan
+
+    def __enter__(self) -> OtherLoad:
+        self._start_s, self._before = time.monotonic(), _other_cpu_s()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        elapsed_s = time.monotonic() - self._start_s
+        self.cores = max(0.0, _other_cpu_s() - self._before) / elapsed_s
 
 
 class MemoryWatch:
@@ -61,6 +82,20 @@ class MemoryWatch:
             self._tree = max(self._tree, sum(held.values()))
             self._main = max(self._main, held.pop(self._pid, 0))
             self._largest = max([self._largest, *held.values()])
+
+
+def _other_cpu_s() -> float:
+    """Processor seconds since the machine began, without those of this process and its own."""
+    try:
+        # user, nice, system, (idle, waiting,) interrupts, soft ones
+        fields = [int(one) for one in Path("/proc/stat").read_text().split("\n")[0].split()[1:8]]
+        ticks = sum(fields) - fields[3] - fields[4]
+        for pid in descendants(os.getpid()):
+            stat = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+            ticks -= int(stat[11]) + int(stat[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return math.nan
 
 
 def _resident(pid: int) -> int:

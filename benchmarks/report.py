@@ -120,8 +120,7 @@ def main(argv: list[str] | None = None) -> dict:
             "environment": environment(),
         }
     _show(result)
-    if arguments.json:
-        write_json(arguments.json, result)
+    write_json(arguments.json, result)
     return result
 
 
@@ -183,7 +182,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--repeats", type=int, default=5, help="how often the page is opened")
     parser.add_argument("--keep", metavar="DIR", help="leave the run and its report in DIR")
-    parser.add_argument("--json", metavar="FILE", help="write the result there too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there too")
     parser.add_argument("--smoke", action="store_true", help="200 rows, opened once")
     return parser
 

@@ -79,10 +79,15 @@ class Sweep:
 
     def kill_once(self, out: Path, moment: float, victim: str) -> bool:
         """Start it and kill it; False if it had ended before."""
+        is_new, start_s = not out.exists(), time.monotonic()
         process = self.start(out)
-        time.sleep(moment * self.seconds)
-        pids = [pid for pid in descendants(process.pid) if pid != process.pid]
+        try:
+            process.wait(moment * self.seconds)
+        except subprocess.TimeoutExpired:
+            pids = [pid for pid in descendants(process.pid) if pid != process.pid]
         if process.poll() is not None:
+            if is_new:  # the unbroken run was slower: the machine has less to do now
+                self.seconds = min(self.seconds, time.monotonic() - start_s)
             return False
         if victim == "actor":
             named = [pid for pid in pids if _command_line(pid).startswith(b"ray::UnitActor")]
@@ -144,14 +149,14 @@ def sweep(run: Sweep, kills: int, rng: random.Random) -> None:
         before = parts(out)
         moment, victim = rng.random(), victims[run.kills % len(victims)]
         if not run.kill_once(out, moment, victim):
-            if not again:  # the unbroken run took longer, beside something else
-                run.seconds *= 0.9
             too_late, again = too_late + 1, False
             run.check_end(out, before)
             continue
         run.kills += 1
         run._same(before, out, f"kill {run.kills}")
         sys.stderr.write(f"kill {run.kills}: {victim} at {moment:.2f}, {len(parts(out))} parts\n")
+        if moment > 0.5 and not parts(out):
+            run.seconds *= 1.25  # the unbroken run was faster: the machine has more to do now
         again = rng.random() < 2 / 3 and run.kills < kills
         if not again:
             run.check_end(out, parts(out))
@@ -210,12 +215,15 @@ def _kill(pid: int) -> None:
 
 
 def _all_end(pids: list[int], timeout_s: float = 120.0) -> bool:
-    """Whether processes whose parent was killed end by themselves."""
-    deadline_s = time.monotonic() + timeout_s
-    while time.monotonic() < deadline_s:
+    """Whether processes whose parent was killed end by themselves.
+
+    The time is counted in looks, so that a machine that was suspended meanwhile ends nothing.
+    """
+    every_s = 0.2
+    for _ in range(round(timeout_s / every_s)):
         if not any(_command_line(pid) for pid in pids):  # empty for a zombie, too
             return True
-        time.sleep(0.2)
+        time.sleep(every_s)
     return False
 
 

@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("pyarrow", reason="needs eliq[bulk]")
 
 from eliq.bulk import RunConfig, finish_run, iterate_rows, plan_run, run_local
-from eliq.bulk.ray_cluster import actor_resources
+from eliq.bulk.ray_cluster import actor_resources, connected
 from eliq.bulk.ray_engine import run_ray
 from eliq.errors import BulkError, ConfigError
 from tests.hostile_images import picture
@@ -209,3 +209,31 @@ def test_a_unit_that_ends_every_actor_is_named(ray, config, monkeypatch):
     monkeypatch.undo()
     run_ray(config, plan_run(config), num_actors=1)
     assert rows(config.out_dir) == unbroken(config)
+
+
+@pytest.mark.parametrize(
+    "address, num_slow, num_starts, fails",
+    [(None, 0, 1, False), (None, 2, 3, False), (None, 9, 3, True), ("10.0.0.1:6379", 1, 1, True)],
+)
+def test_a_node_of_ones_own_that_is_slow_to_start_is_started_anew(
+    address, num_slow, num_starts, fails
+):
+    started, ended = [], []
+
+    def init(**options):
+        started.append(options["address"])
+        if len(started) <= num_slow:
+            raise Exception("the node\ntimed out")
+
+    fake = SimpleNamespace(
+        init=init, shutdown=lambda: ended.append(len(started)), is_initialized=lambda: False
+    )
+    if fails:
+        where = "a cluster on this machine" if address is None else f"the cluster at {address}"
+        with pytest.raises(BulkError, match=f"{where} does not answer: the node timed out"):
+            with connected(fake, address):
+                raise AssertionError("it has not started")
+    else:
+        with connected(fake, address):
+            assert len(ended) == num_slow, "what of a slow node did start is ended"
+    assert started == [address or "local"] * num_starts and ended[-1] == num_starts

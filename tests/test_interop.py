@@ -57,8 +57,9 @@ def call(capsys, *argv):
     return code, captured.out, captured.err
 
 
-def test_csv_gives_the_scores_back(run, capsys):
+def test_csv_gives_the_scores_back(run, capsys, monkeypatch):
     rows, folder = run
+    monkeypatch.chdir(folder)  # where the run began
     code, out, err = call(capsys, "export", folder / "scored", "--to", "csv")
     assert code == 0 and not err
     lines = list(csv.DictReader(io.StringIO(out, newline="")))
@@ -76,6 +77,15 @@ def test_csv_gives_the_scores_back(run, capsys):
     kept = sum((row["visual_quality"] or 0) >= 0.5 for row in rows)
     assert code == 0 and not out and f"{kept} images exported" in err
     assert len(list(csv.DictReader(target.open(newline="", encoding="utf-8")))) == kept
+
+
+def test_csv_names_paths_as_they_are_called_from_here(run, capsys, monkeypatch):
+    rows, folder = run
+    for here, start in ((folder / "scored", f"{folder}/"), (folder.parent, f"{folder.name}/")):
+        monkeypatch.chdir(here)
+        code, out, _ = call(capsys, "export", folder / "scored", "--to", "csv")
+        paths = [line["path"] for line in csv.DictReader(io.StringIO(out, newline=""))]
+        assert code == 0 and paths == [f"{start}{row['path']}" for row in rows]
 
 
 def test_label_studio_tasks(run, capsys):

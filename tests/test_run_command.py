@@ -115,6 +115,24 @@ def test_a_dry_run_writes_nothing(folder, common, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_dry_run_beside_a_run_names_its_directory(folder, common, tmp_path, capsys):
+    words = ["run", str(folder), *map(str, common)]
+    assert main([*words, "-q"]) == 0
+    capsys.readouterr()
+    words[words.index("--part-size") + 1] = "3"
+    assert main([*words, "--dry-run"]) == 1
+    assert f"{tmp_path / 'out'} was made with part_size 2; you" in capsys.readouterr().err
+
+
+def test_a_critic_that_is_not_there_is_said_before_anything_is_listed(folder, common, tmp_path):
+    common[common.index("--checkpoint") + 1] = tmp_path / "no critic"
+    for more in ([], ["--dry-run"]):
+        done = eliq("run", folder, *common, *more)
+        assert done.returncode == 1 and done.stdout == ""
+        assert done.stderr.startswith("eliq: error: ") and done.stderr.count("\n") == 1
+        assert "no critic" in done.stderr and not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     "words, said",
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 
 pytest.importorskip("pyarrow", reason="needs eliq[bulk]")
 
+from benchmarks import process_tree
 from benchmarks import run as run_benchmark
 from benchmarks.process_tree import MemoryWatch, descendants
 from tests import run_hostile, run_kill_sweep
@@ -71,6 +73,15 @@ def test_the_watch_sees_the_memory_of_children():
         process.wait()
 
 
+def test_the_load_of_others(monkeypatch):
+    """Processor seconds of others over seconds of the clock; not known stays not known."""
+    monkeypatch.setattr(process_tree.time, "monotonic", iter([10.0, 14.0]).__next__)
+    monkeypatch.setattr(process_tree, "_other_cpu_s", iter([100.0, 106.0]).__next__)
+    with process_tree.OtherLoad() as others:
+        assert math.isnan(others.cores)
+    assert others.cores == 1.5
+
+
 def sweep_of(monkeypatch, tmp_path: Path, script: str) -> run_kill_sweep.Sweep:
     """The sweep of a small script in place of `eliq run`: its parts are its rows."""
 
@@ -123,7 +134,8 @@ def test_the_benchmark(tiny_checkpoint_dir, tmp_path, capsys):
     arguments = ["--smoke", "--parts", "rate", "--checkpoint", str(tiny_checkpoint_dir)]
     run_benchmark.main([*arguments, "--json", str(out)])
     (rate,) = json.loads(out.read_text())["rate"]["rows"]
-    assert rate["share"] > 0 and rate["turns"] == 2 and rate["workers"] == 1
+    assert rate["share"] > 0 and rate["workers"] == 1
+    assert rate["turns"] >= 1 and rate["turns"] + rate["turns_left_out"] == 2
     assert "gate 90 %" in capsys.readouterr().out
 
 

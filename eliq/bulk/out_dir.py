@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ..errors import BulkError
@@ -29,8 +29,12 @@ def holds_run(folder: str | os.PathLike[str]) -> bool:
 
 
 @contextmanager
-def claim_out_dir(config: RunConfig) -> Iterator[Path]:
+def claim_out_dir(config: RunConfig, *, is_child: bool = False) -> Iterator[Path]:
     """Hold the directory while this block runs; what a kill left half-written is removed.
+
+    Args:
+        config: with more than one process, they hold the directory together, each as its number.
+        is_child: this process was started by one that holds the directory for it.
 
     Raises:
         BulkError: another command holds it, or it holds files that no run has made.
@@ -46,15 +50,17 @@ def claim_out_dir(config: RunConfig) -> Iterator[Path]:
         raise BulkError(
             f"{folder}: expected a new or empty directory for the result, found {strangers[0]}"
         )
-    lock_path = folder / (_LOCK if config.world_size == 1 else f"{_LOCK}-{config.rank}")
-    with open(lock_path, "w") as lock:
-        if not _locked(lock.fileno()):
-            raise BulkError(f"{folder}: another eliq run is writing here; wait until it has ended")
-        if config.rank == 0 and config.world_size == 1:
+    with ExitStack() as locks:
+        if not is_child:
+            # What shares the directory with its like still keeps out a command that wants it alone.
+            _lock(locks, folder / _LOCK, is_shared=config.world_size > 1)
+        if config.world_size > 1:
+            _lock(locks, folder / f"{_LOCK}-{config.rank}")
+        else:
             for inner in (folder, folder / PARTS, folder / THUMBNAILS):
                 remove_leftovers(inner)
         yield folder
-    # The lock file stays: to remove it would let two others hold two different ones.
+    # The lock files stay: to remove one would let two others hold two different ones.
 
 
 def clear_out_dir(folder: str | os.PathLike[str]) -> None:
@@ -74,13 +80,16 @@ def clear_out_dir(folder: str | os.PathLike[str]) -> None:
         raise BulkError(f"{error.filename}: cannot be removed: {error.strerror}") from error
 
 
-def _locked(descriptor: int) -> bool:
+def _lock(locks: ExitStack, path: Path, *, is_shared: bool = False) -> None:
+    """Hold a lock file until ``locks`` are closed; `BulkError` where another process does."""
     try:
         import fcntl
     except ImportError:  # Windows: two runs into one directory are the user's own care
-        return True
+        return
+    file = locks.enter_context(open(path, "a"))
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError:
-        return False
-    return True
+        raise BulkError(
+            f"{path.parent}: another eliq run is writing here; wait until it has ended"
+        ) from None

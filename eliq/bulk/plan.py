@@ -113,7 +113,7 @@ def plan_run(config: RunConfig, *, folder: Path | None = None) -> Plan:
         "prompt": config.prompt,
         "prompts": config.prompts_path and os.path.abspath(config.prompts_path),
     }
-    old = _check_same(folder / PLAN_NAME, facts)
+    old = _check_same(folder / PLAN_NAME, facts, out_dir=config.out_dir)
     num_gone = 0
     tars: tuple[TarUnit, ...] = ()
     if source.tars:
@@ -186,8 +186,9 @@ def _named_from_here(config: RunConfig) -> str:
     return config.source if cwd == os.getcwd() else os.path.abspath(config.source)
 
 
-def _check_same(path: Path, facts: dict[str, Any]) -> dict[str, Any]:
-    """The facts of the plan that is there; an empty dict where there is none."""
+def _check_same(path: Path, facts: dict[str, Any], *, out_dir: Path) -> dict[str, Any]:
+    """The facts of the plan that is there, and that ``out_dir`` is named by; an empty dict where
+    there is none."""
     try:
         old = json.loads(path.read_bytes())
     except (OSError, ValueError):
@@ -204,7 +205,7 @@ def _check_same(path: Path, facts: dict[str, Any]) -> dict[str, Any]:
         made = ", ".join(f"{name} {old.get(name)!r}" for name in names)
         asked = ", ".join(f"{name} {facts[name]!r}" for name in names)
         raise BulkError(
-            f"{path.parent} was made with {made}; you asked for {asked}: choose another --out, or "
+            f"{out_dir} was made with {made}; you asked for {asked}: choose another --out, or "
             "--overwrite"
         )
     return old

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -13,6 +14,8 @@ from ..errors import BulkError
 
 __all__ = ["actor_resources", "connected", "import_ray"]
 
+_logger = logging.getLogger("eliq")
+_MOST_STARTS = 3  # Ray gives its node 30 s, which a machine with much else to do may need for it
 _OBJECT_STORE_BYTES = 100 << 20  # only numbers of units and names of parts pass through it
 
 
@@ -50,12 +53,7 @@ def connected(ray: Any, address: str | None) -> Iterator[None]:
         options["address"] = address
     handler = _sigterm_handler()
     try:
-        ray.init(**options)
-    except Exception as error:  # Ray raises bare exceptions for a node that is slow to start
-        where = "a cluster on this machine" if address is None else f"the cluster at {address}"
-        reason = " ".join(str(error).split())[:300]
-        ray.shutdown()  # what of it did start
-        raise BulkError(f"Ray: {where} does not answer: {reason}") from error
+        _init(ray, options)
     finally:
         if handler is not None:  # Ray's own would end the command with an exit code of its own
             signal.signal(signal.SIGTERM, handler)
@@ -63,6 +61,22 @@ def connected(ray: Any, address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _init(ray: Any, options: dict[str, Any]) -> None:
+    """`ray.init`; a node of one's own that is slow to start, on a busy machine, is started anew."""
+    is_local = options["address"] == "local"
+    for attempt in range(_MOST_STARTS if is_local else 1):
+        try:
+            ray.init(**options)
+            return
+        except Exception as error:  # Ray raises bare exceptions for a node that is slow to start
+            failure = error
+            ray.shutdown()  # what of it did start
+        _logger.debug("start %d of a Ray cluster: %s", attempt + 1, failure)
+    where = "a cluster on this machine" if is_local else f"the cluster at {options['address']}"
+    reason = " ".join(str(failure).split())[:300]
+    raise BulkError(f"Ray: {where} does not answer: {reason}") from failure
 
 
 def _sigterm_handler() -> Any:

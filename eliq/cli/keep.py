@@ -5,8 +5,9 @@ from __future__ import annotations
 import json as json_module
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,7 +23,7 @@ from .usage import PlainCommand
 if TYPE_CHECKING:
     from ..keep import Selection
 
-__all__ = ["MinAlignment", "MinVisualQuality", "keep", "make_selection"]
+__all__ = ["MinAlignment", "MinVisualQuality", "keep", "make_selection", "seen_from_here"]
 
 
 class RateBy(str, Enum):
@@ -193,13 +194,9 @@ def make_selection(
 def _list(directory: str, selection: Selection, *, as_json: bool, null: bool, quiet: bool) -> int:
     from ..keep import iterate_kept, run_folder
 
-    began = os.path.abspath(run_folder(directory))
-    is_elsewhere = began != os.getcwd()
     number = 0
-    for row in iterate_kept(directory, selection):
+    for row in seen_from_here(iterate_kept(directory, selection), run_folder(directory)):
         number += 1
-        if is_elsewhere and not os.path.isabs(row["path"]):  # as it is called from here
-            row["path"] = _from_here(os.path.join(began, row["path"]))
         if as_json:
             facts = {key: row[key] for key in _LISTED}
             emit(json_module.dumps(facts, ensure_ascii=False, allow_nan=False) + "\n")
@@ -212,6 +209,16 @@ def _list(directory: str, selection: Selection, *, as_json: bool, null: bool, qu
     if not number and not quiet:
         message(f"no image of {directory} is kept by these thresholds and filters")
     return 0
+
+
+def seen_from_here(rows: Iterable[dict[str, Any]], folder: Path) -> Iterator[dict[str, Any]]:
+    """Rows with their paths, which begin in ``folder``, as they are called from here."""
+    began = os.path.abspath(folder)
+    is_elsewhere = began != os.getcwd()
+    for row in rows:
+        if is_elsewhere and not os.path.isabs(row["path"]):
+            row["path"] = _from_here(os.path.join(began, row["path"]))
+        yield row
 
 
 def _from_here(path: str) -> str:

@@ -63,6 +63,8 @@ def run_job(job: Job) -> int:
     from ..bulk.sources import check_source
     from .run_processes import end_with_parent, is_child, rank_of_this_process
 
+    if not is_child():
+        check_critic(job.config)  # a name that is mistyped costs no listing of a large source
     if job.is_dry:
         return _dry_run(job)
     start_s = time.perf_counter()
@@ -71,11 +73,10 @@ def run_job(job: Job) -> int:
     if job.is_overwriting and not job.is_sure and holds_run(config.out_dir):
         if not typer.confirm(f"remove the run in {config.out_dir}?", err=True):
             raise BulkError(f"{config.out_dir} stays as it is: nothing was removed, nothing scored")
-    with claim_out_dir(config) as folder:
+    with claim_out_dir(config, is_child=is_child()) as folder:
         if job.is_overwriting and config.rank == 0:
             if holds_run(folder):  # which a word that is mistyped must not cost
                 check_source(config)
-                check_critic(config)
             clear_out_dir(folder)
         end_with_parent()
         sums_up = config.rank == 0 and not is_child()
@@ -92,7 +93,7 @@ def run_job(job: Job) -> int:
 
 def _score(job: Job) -> int | None:
     """Score what is missing; returns how many rows of earlier runs were kept, None = not known."""
-    from .run_processes import is_child, plan_of_all_processes, run_on_devices, wait_for_others
+    from .run_processes import is_child, plan_of_all_processes, run_launched, run_on_devices
 
     config = job.config
     plan = plan_of_all_processes(config)
@@ -106,11 +107,12 @@ def _score(job: Job) -> int | None:
             from ..bulk.ray_engine import run_ray
 
             run_ray(config, plan, address=job.ray_address, observer=bar)
+        elif config.world_size > 1 and not is_child():
+            run_launched(config, plan, bar)
         else:
             from ..bulk.engine import run_local
 
-            run_local(config, plan, observer=bar)
-            wait_for_others(config, plan)
+            run_local(config, plan, bar)
     return bar.num_kept if config.world_size == 1 else None
 
 

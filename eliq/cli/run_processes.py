@@ -7,6 +7,7 @@ source, and sums up when all parts are there.
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from ..bulk.config import RunConfig
 from ..errors import BulkError
 
 if TYPE_CHECKING:
+    from ..bulk.engine import Progress
     from ..bulk.plan import Plan
 
 __all__ = [
@@ -29,8 +31,8 @@ __all__ = [
     "is_child",
     "plan_of_all_processes",
     "rank_of_this_process",
+    "run_launched",
     "run_on_devices",
-    "wait_for_others",
 ]
 
 _POLL_S = 0.5
@@ -87,10 +89,10 @@ def plan_of_all_processes(config: RunConfig) -> Plan:
         return load_plan(config.out_dir)
     if config.world_size == 1:
         return plan_run(config)
-    # The processes of a launcher have one parent.
-    ready = Path(config.out_dir) / f".planned-{os.getppid()}"
+    ready = _mark(config, "planned")
     if config.rank == 0:
-        ready.unlink(missing_ok=True)
+        for mark in (ready, *(_mark(config, f"scored-{n}") for n in range(1, config.world_size))):
+            mark.unlink(missing_ok=True)  # of an attempt that the launcher has ended
         plan = plan_run(config)
         ready.touch()
         return plan
@@ -102,14 +104,64 @@ def plan_of_all_processes(config: RunConfig) -> Plan:
     return load_plan(config.out_dir)
 
 
-def wait_for_others(config: RunConfig, plan: Plan) -> None:
-    """In the first of a launcher's processes: until the parts of all are there."""
-    if config.world_size == 1 or config.rank != 0 or is_child():
+def _mark(config: RunConfig, what: str) -> Path:
+    """A file by which a launcher's processes, which have one parent, tell one another something."""
+    return Path(config.out_dir) / f".{what}-{os.getppid()}"
+
+
+def run_launched(config: RunConfig, plan: Plan, observer: Callable[[Any], None]) -> None:
+    """Score the share of one of a launcher's processes; the first then waits for the others.
+
+    Raises:
+        BulkError: as `eliq.bulk.run_local`; more images failed in all of them than ``max_errors``.
+    """
+    from ..bulk.engine import run_local
+
+    errors = _ErrorsOfAll(config, plan, observer)
+    run_local(config, plan, errors)
+    if config.rank != 0:
+        _mark(config, f"scored-{config.rank}").touch()
         return
-    pending = [unit for unit in range(plan.num_units) if unit % config.world_size]
-    while pending := [unit for unit in pending if not plan.unit_is_done(unit)]:
+    # Not until their parts are there: with --retry-failed they are, and are replaced.
+    marks = [_mark(config, f"scored-{rank}") for rank in range(1, config.world_size)]
+    while not all(mark.exists() for mark in marks):
+        errors.check()
         time.sleep(_POLL_S)
-    (Path(config.out_dir) / f".planned-{os.getppid()}").unlink(missing_ok=True)
+    errors.check()
+    for mark in (*marks, _mark(config, "planned")):
+        mark.unlink(missing_ok=True)
+
+
+class _ErrorsOfAll:
+    """The observer of one of a launcher's processes, before another one: ends it with too many.
+
+    It counts its own failures at once, and those of the others when their parts are written.
+    """
+
+    def __init__(self, config: RunConfig, plan: Plan, observer: Callable[[Any], None]) -> None:
+        from ..bulk.part_counts import PartCounts
+
+        self._config, self._observer = config, observer
+        self._others = PartCounts(
+            plan.folder,
+            rank=config.rank,
+            world_size=config.world_size,
+            retry_failed=config.retry_failed,
+        )
+        self._num_own = 0
+        self._checked_s = -math.inf
+
+    def __call__(self, progress: Progress) -> None:
+        self._observer(progress)
+        self._num_own = progress.num_failed
+        if time.monotonic() - self._checked_s >= _POLL_S:
+            self.check()
+
+    def check(self) -> None:
+        """Look at what the others have written."""
+        self._checked_s = time.monotonic()
+        if self._config.max_errors is not None:
+            _check_errors(self._config, self._num_own + self._others.count()[1])
 
 
 def run_on_devices(
@@ -121,7 +173,9 @@ def run_on_devices(
         BulkError: one of them failed; the others are ended, and what is done is kept.
     """
     from ..bulk.engine import Progress
+    from ..bulk.part_counts import PartCounts
 
+    counts = PartCounts(plan.folder, retry_failed=config.retry_failed)
     children = [
         _start(device.strip(), number, len(devices)) for number, device in enumerate(devices)
     ]
@@ -131,7 +185,7 @@ def run_on_devices(
             failed = [child for child in children if child.poll() not in (None, 0)]
             if failed:
                 break
-            num_done, num_failed = _count(plan)
+            num_done, num_failed = counts.count()
             num_old = num_done if num_old is None else num_old
             observer(Progress(num_done, num_failed, num_done - num_old))
             _check_errors(config, num_failed)
@@ -149,7 +203,7 @@ def run_on_devices(
                 f"the process on {device} ended with status {child.returncode}; what is done is "
                 "kept, the same command goes on"
             )
-    _check_errors(config, _count(plan)[1])
+    _check_errors(config, counts.count()[1])
 
 
 def _check_errors(config: RunConfig, num_failed: int) -> None:
@@ -186,11 +240,3 @@ def _without(arguments: list[str], name: str, *, has_value: bool) -> list[str]:
         elif not word.startswith(f"{name}="):
             kept.append(word)
     return kept
-
-
-def _count(plan: Plan) -> tuple[int, int]:
-    from ..bulk.parts import part_facts, part_paths
-
-    facts = [part_facts(plan.folder, path.stem) for path in part_paths(plan.folder)]
-    found = [one for one in facts if one is not None]
-    return sum(one.num_rows for one in found), sum(one.num_failed for one in found)

@@ -18,6 +18,8 @@ function measureGrid() {
 /** List other rows, or the same ones in another order. */
 function listRows(rows) {
   grid.rows = rows;
+  // Among others the dropped ones stand back; alone they are what one wants to see.
+  $("grid").classList.toggle("is-only-dropped", state.show === "dropped");
   grid.focus = Math.min(grid.focus, Math.max(0, rows.length - 1));
   measureGrid();
   for (const [place, tile] of grid.tiles) release(place, tile);

@@ -50,7 +50,8 @@ function showStrips() {
   const found = stripRows();
   const order = document.querySelector(`#sort [value="${stripOrder()}"]`).textContent;
   const least = `${SCORE_WORDS[name]} ${shortNumber(state.least[name])}`;
-  $("strips-note").textContent = state.sort === "path" ? `by ${order}` : "by what is sorted by";
+  const note = state.sort === "path" ? order : "the score that sorts the grid";
+  $("strips-note").textContent = `by ${note}`;
   for (const section of document.querySelectorAll("[data-strip]")) {
     const kind = section.dataset.strip;
     const rows = found[kind];
@@ -68,7 +69,10 @@ function showStrips() {
       strip.children[place].place = place;
       fillTile(strip.children[place], row, { digits: 2 });
     });
-    if (!rows.length) strip.append(element("p", "none dim", "none"));
+    if (!rows.length) {
+      const isOpen = kind === "below" && state.least[name] === 0;
+      strip.append(element("p", "none dim", isOpen ? "none: 0 asks for nothing" : "none"));
+    }
   }
 }
 
