@@ -26,10 +26,10 @@ from eliq.correlation import srcc
 from eliq.errors import TrainingError
 from eliq.supervision import ladder
 
-__all__ = ["SELECTION_PHOTOGRAPHS", "select_photographs"]
+__all__ = ["SELECTION_DISTORTIONS", "SELECTION_PHOTOGRAPHS", "select_photographs"]
 
 SELECTION_PHOTOGRAPHS = ("brick", "grass", "gravel", "camera", "coins", "moon")
-_DISTORTIONS = (
+SELECTION_DISTORTIONS = (
     "jpeg", "noise", "blur", "low_contrast", "dark", "pixelate", "motion", "posterize",
 )  # fmt: skip
 
@@ -64,6 +64,7 @@ def select_photographs(
     *,
     folder: Path | None = None,
     side_px: int = 320,
+    distortions: Sequence[str] = SELECTION_DISTORTIONS,
 ) -> dict[str, float]:
     """Mean within-photo SRCC over severities 0, 1, 3, 5 of each distortion, and their ``mean``.
 
@@ -71,7 +72,7 @@ def select_photographs(
     """
     images = _photographs(folder, side_px)
     found = {}
-    for name in _DISTORTIONS:
+    for name in distortions:
         values = []
         for seed, image in enumerate(images):
             steps = [image, *(step[0] for step in ladder(image, name, (1, 3, 5), seed))]
