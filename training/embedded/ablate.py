@@ -120,8 +120,8 @@ def _parser() -> argparse.ArgumentParser:
         "--variants", nargs="+", default=[], metavar="NAME",
         help="groups (visual, alignment, families) or single variants; default: all",
     )  # fmt: skip
-    parser.add_argument("--ladders-steps", type=int, help="of visual and families; default 120")
-    parser.add_argument("--scenes-steps", type=int, help="of alignment; default 240")
+    parser.add_argument("--ladders-steps", type=int, help="of visual and families; default 100")
+    parser.add_argument("--scenes-steps", type=int, help="of alignment; default 100")
     parser.add_argument("--photographs", type=Path, help="folder with more of them, as PNG")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--smoke", action="store_true", help="two steps each, on tiny images")

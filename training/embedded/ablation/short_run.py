@@ -46,25 +46,25 @@ _DIFFICULTIES = {"easy": SceneConfig(), "full": FULL_DIFFICULTY}
 class LadderBudget:
     """How long variants train on ladders, of what sizes, and on how much they are measured."""
 
-    steps: int = 120
+    steps: int = 100
     warmup_steps: int = 20
-    ladders: int = 3
-    sizes_px: tuple[int, ...] = (128, 160, 192)
-    selection_ladders: int = 112
-    family_ladders: int = 36
-    selection_px: int = 160
-    photograph_px: int = 192
+    ladders: int = 2
+    sizes_px: tuple[int, ...] = (128, 160)
+    selection_ladders: int = 84
+    family_ladders: int = 24
+    selection_px: int = 128
+    photograph_px: int = 128
 
 
 @dataclass(frozen=True)
 class SceneBudget:
     """The same for scenes with prompts; `rows` scenes a step."""
 
-    steps: int = 240
+    steps: int = 100
     warmup_steps: int = 20
     rows: int = 16
     size_px: int = 128
-    selection_scenes: int = 192
+    selection_scenes: int = 144
 
 
 @dataclass(frozen=True)
