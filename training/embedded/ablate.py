@@ -68,11 +68,8 @@ def _run(options: argparse.Namespace, stop: StopRequest, out: Path) -> str:
         if steps is not None:
             budget = replace(budget, **{name: replace(getattr(budget, name), steps=steps)})
     results: dict[tuple[str, int], dict[str, Any]] = {}
-    # By group and seed, so that every variant of a stopped run has its full to be compared with.
-    order = sorted(
-        ((variant, seed) for seed in options.seeds for variant in variants),
-        key=lambda job: [v.group for v in variants].index(job[0].group),
-    )
+    # All seeds of a variant before the next: what is finished when a run is stopped is comparable.
+    order = [(variant, seed) for variant in variants for seed in options.seeds]
     for number, (variant, seed) in enumerate(order, start=1):
         path = out / "results" / f"{variant.name.replace('/', '-')}-seed{seed}.json"
         settings = _settings(variant, budget, options.photographs)
