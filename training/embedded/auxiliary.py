@@ -9,6 +9,8 @@ people, and all are thrown away.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,7 +23,28 @@ from .backgrounds import BACKGROUNDS
 from .batches import THINGS, TRAINED_DISTORTIONS
 from .nouns import COLOURS
 
-__all__ = ["Auxiliary", "batch_losses"]
+__all__ = ["DEFAULT_WEIGHTS", "Auxiliary", "LossWeights", "batch_losses"]
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """How much each helper of the low/high answers counts; the defaults train the shipped critic.
+
+    Attributes:
+        order: ranking within ladders and across images, and what damage of one aspect may do to
+            the other.
+        damage: which distortion of which severity, from the answer states.
+        caption, grounding, place: the prompt's words, what each cell shows, where a noun lies.
+    """
+
+    order: float = 1.0
+    damage: float = 0.3
+    caption: float = 0.5
+    grounding: float = 1.0
+    place: float = 3.0
+
+
+DEFAULT_WEIGHTS = LossWeights()
 
 
 class Auxiliary(nn.Module):
@@ -73,7 +96,10 @@ def _present(logits: Tensor, target: Tensor, weight: float) -> Tensor:
 
 
 def batch_losses(
-    backbone: Backbone, auxiliary: Auxiliary, batch: dict
+    backbone: Backbone,
+    auxiliary: Auxiliary,
+    batch: dict,
+    weights: LossWeights = DEFAULT_WEIGHTS,
 ) -> tuple[Tensor, dict[str, float]]:
     """Loss of one batch of :class:`.batches.BatchMaker`, and figures for the log."""
     seen: dict[str, Tensor] = {}
@@ -88,8 +114,9 @@ def batch_losses(
         hook.remove()
     states = backbone.read(hidden, rows).float()
     if batch["kind"] == "alignment":
-        return _alignment_losses(backbone, auxiliary, batch, hidden, states, seen["cells"].float())
-    return _ladder_losses(backbone, auxiliary, batch, states)
+        cells = seen["cells"].float()
+        return _alignment_losses(backbone, auxiliary, batch, hidden, states, cells, weights)
+    return _ladder_losses(backbone, auxiliary, batch, states, weights)
 
 
 def _labels(backbone: Backbone, high: Tensor) -> Tensor:
@@ -98,7 +125,7 @@ def _labels(backbone: Backbone, high: Tensor) -> Tensor:
     return torch.where(high < 0, -100, ids)
 
 
-def _alignment_losses(backbone, auxiliary, batch, hidden, states, cells):
+def _alignment_losses(backbone, auxiliary, batch, hidden, states, cells, weights):
     labels = batch["labels"]  # [B,K]
     states = states[:, : labels.shape[1]]
     margins = backbone.margins(states)
@@ -115,7 +142,8 @@ def _alignment_losses(backbone, auxiliary, batch, hidden, states, cells):
     grounding = auxiliary.grounding_loss(cells, batch)
     named = hidden[batch["named"][0], batch["named"][1]].float()
     place = auxiliary.place_loss(named, batch["places"])
-    loss = binary + listwise + 0.5 * caption + grounding + 3.0 * place
+    loss = binary + listwise + weights.caption * caption
+    loss = loss + weights.grounding * grounding + weights.place * place
     true = margins.gather(1, labels.argmax(1, keepdim=True))
     right = ((true > margins) & (labels == 0)).sum() / (labels == 0).sum()
     return loss, {
@@ -146,7 +174,7 @@ def across_images_loss(verdicts: Tensor, severity: Tensor, distortion: Tensor) -
     return (loss * pairs).sum() / pairs.sum().clamp(min=1)
 
 
-def _ladder_losses(backbone, auxiliary, batch, states):
+def _ladder_losses(backbone, auxiliary, batch, states, weights):
     primary, severity = batch["primary"], batch["severity"]
     index = torch.arange(len(primary))
     margins = backbone.margins(states)  # [B,Q], below them the twins'
@@ -187,7 +215,8 @@ def _ladder_losses(backbone, auxiliary, batch, states):
         visual[:, 0], visual[:, 1:], margin_step=0.5, margin_total=2.0
     )
     across = across_images_loss(both, severity, batch["distortion"])
-    loss = binary + 0.3 * other_answer + rank + rise + 0.3 * damage + across + 0.7 * same
+    loss = binary + 0.3 * other_answer + weights.order * rank + weights.order * rise
+    loss = loss + weights.damage * damage + weights.order * across + 0.7 * same
     figures = {
         "instruction_loss": float(binary.detach()),
         "ladder_loss": float(rank.detach()),

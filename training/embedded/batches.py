@@ -9,6 +9,7 @@ would have seen, however many workers render.
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from eliq.errors import ConfigError
 from eliq.instructions import ChatLayout
 from eliq.packing import pack_rows
 from eliq.patches import PatchConfig, patchify
@@ -88,8 +90,18 @@ class BatchMaker:
         ladders: int = 6,
         ladder_steps: int = 3,
         photographs: Photographs | None = None,
+        distortions: Sequence[str] = TRAINED_DISTORTIONS,
+        cameras: bool = True,
     ) -> None:
+        """`distortions`: those of the ladders. `cameras`: False = no rendered image passes one."""
+        unknown = set(distortions) - set(TRAINED_DISTORTIONS)
+        if unknown or not distortions:
+            raise ConfigError(
+                f"distortions must be some of the trained ones, found {sorted(unknown) or 'none'}; "
+                f"they are: {', '.join(TRAINED_DISTORTIONS)}"
+            )
         self.layout, self.patches, self.seed = layout, patches, seed
+        self.distortions, self.cameras = tuple(distortions), cameras
         self.alignment_rows, self.num_variants = alignment_rows, num_variants
         self.ladders, self.ladder_steps = ladders, ladder_steps
         self.photographs = photographs
@@ -108,7 +120,9 @@ class BatchMaker:
         renderer = scene_renderer(level.scene(size))
         scenes = [renderer.render(rng, related=rng.random() < level.related) for _ in range(count)]
         images = [
-            camera(s.image, rng, rng.uniform(0.3, 1.0)) if rng.random() < 0.3 else s.image
+            camera(s.image, rng, rng.uniform(0.3, 1.0))
+            if self.cameras and rng.random() < 0.3
+            else s.image
             for s in scenes
         ]
         suffixes, captions, places = [], [], []
@@ -187,15 +201,14 @@ class BatchMaker:
         images, suffixes, rows = [], [], []
         twins, twin_of = [], []
         # Two kinds of damage a batch, so that each is seen on several images at once.
-        names = [
-            TRAINED_DISTORTIONS[int(i)] for i in rng.integers(len(TRAINED_DISTORTIONS), size=2)
-        ]
+        names = [self.distortions[int(i)] for i in rng.integers(len(self.distortions), size=2)]
         for index in range(count):
             seed = int(rng.integers(MAX_TRAINING_SEED))
             image, prompt, scene = render_positive(
                 seed,
                 level.scene(size),
                 photolike=level.photolike,
+                cameras=self.cameras,
                 photographs=self.photographs,
                 photographed=level.photographed,
             )

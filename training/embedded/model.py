@@ -125,13 +125,15 @@ def embedded_config(tokenizer: Tokenizer) -> dict:
     }
 
 
-def make_backbone(tokenizer: Tokenizer, *, seed: int = 0) -> Backbone:
+def make_backbone(
+    tokenizer: Tokenizer, *, seed: int = 0, patches: PatchConfig = EMBEDDED_PATCHES
+) -> Backbone:
     """The untrained backbone of the embedded critic, float32."""
     return Backbone.from_config(
         embedded_config(tokenizer),
         tokenizer,
         instructions=EMBEDDED_INSTRUCTIONS,
-        patches=EMBEDDED_PATCHES,
+        patches=patches,
         max_prompt_tokens=MAX_PROMPT_TOKENS,
         seed=seed,
     )

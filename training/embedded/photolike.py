@@ -150,8 +150,29 @@ def _levels(rng: np.random.Generator, canvas: np.ndarray) -> np.ndarray:
     return canvas ** np.float32(np.clip(gamma, 0.6, 1.7))
 
 
-def render_photolike(rng: np.random.Generator, size_px: int) -> tuple[np.ndarray, str]:
-    """One image uint8 [n, n, 3] and a prompt that names its shapes and its mean colour."""
+def _capture(rng: np.random.Generator, picture: Image.Image, *, monochrome: bool) -> Image.Image:
+    """A lens, a sensor, and in six of ten pictures JPEG."""
+    sigma = rng.uniform(0.0, 0.7)
+    if sigma > 0.2:
+        picture = picture.filter(ImageFilter.GaussianBlur(sigma))
+    values = add_sensor_noise(np.asarray(picture).astype(np.float32), rng, rng.uniform(0.0, 3.0))
+    picture = Image.fromarray(np.clip(values + 0.5, 0, 255).astype(np.uint8))
+    if monochrome:
+        picture = picture.convert("L").convert("RGB")
+    if rng.random() < 0.6:
+        buffer = io.BytesIO()
+        picture.save(buffer, "JPEG", quality=int(rng.integers(85, 99)))
+        picture = Image.open(buffer)
+    return picture
+
+
+def render_photolike(
+    rng: np.random.Generator, size_px: int, *, captured: bool = True
+) -> tuple[np.ndarray, str]:
+    """One image uint8 [n, n, 3] and a prompt that names its shapes and its mean colour.
+
+    `captured`: through a lens, a sensor and, more often than not, JPEG; else as it was drawn.
+    """
     n = size_px
     surfaces = [_surface(rng, n) for _ in range(_NUM_SURFACES)]
     contrast = np.exp(rng.uniform(np.log(0.02), np.log(0.35), _NUM_SURFACES)).astype(np.float32)
@@ -184,17 +205,8 @@ def render_photolike(rng: np.random.Generator, size_px: int) -> tuple[np.ndarray
     monochrome = rng.random() < 0.1
     canvas = grey + (canvas - grey) * (0.0 if monochrome else rng.uniform(0.1, 0.8))
     picture = Image.fromarray((np.clip(canvas, 0, 1) * 255 + 0.5).astype(np.uint8))
-    sigma = rng.uniform(0.0, 0.7)
-    if sigma > 0.2:
-        picture = picture.filter(ImageFilter.GaussianBlur(sigma))
-    values = add_sensor_noise(np.asarray(picture).astype(np.float32), rng, rng.uniform(0.0, 3.0))
-    picture = Image.fromarray(np.clip(values + 0.5, 0, 255).astype(np.uint8))
-    if monochrome:
-        picture = picture.convert("L").convert("RGB")
-    if rng.random() < 0.6:
-        buffer = io.BytesIO()
-        picture.save(buffer, "JPEG", quality=int(rng.integers(85, 99)))
-        picture = Image.open(buffer)
+    if captured:
+        picture = _capture(rng, picture, monochrome=monochrome)
     image = np.array(picture.convert("RGB"))
     name = mean_colour(image)
     return image, f"{'black and white, ' if monochrome else ''}{words}, mostly {name}"

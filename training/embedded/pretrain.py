@@ -21,6 +21,7 @@ import logging
 import math
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -38,7 +39,7 @@ from eliq.errors import TrainingError
 from ..curves import CurveLog
 from ..run_state import RunState, StopRequest
 from .attention import use_matmul_attention
-from .auxiliary import Auxiliary, batch_losses
+from .auxiliary import DEFAULT_WEIGHTS, Auxiliary, LossWeights, batch_losses
 from .batches import BatchMaker, Level
 from .model import make_backbone, train_tokenizer
 from .photographs import Photographs
@@ -148,6 +149,37 @@ def make_optimizers(model: nn.Module, config: PretrainConfig) -> dict[str, torch
             rest, lr=config.adam_learning_rate, betas=(0.9, 0.98), weight_decay=0.0
         ),
     }
+
+
+def learning_rates(optimizers: Mapping[str, torch.optim.Optimizer]) -> dict[str, list[float]]:
+    """The learning rate of each parameter group, which the schedule of a run then scales."""
+    return {name: [g["lr"] for g in o.param_groups] for name, o in optimizers.items()}
+
+
+def training_step(
+    model: nn.Module,
+    optimizers: Mapping[str, torch.optim.Optimizer],
+    bases: Mapping[str, Sequence[float]],
+    factor: float,
+    batch: dict,
+    weights: LossWeights = DEFAULT_WEIGHTS,
+) -> tuple[float, float, dict[str, float]]:
+    """One step on one batch at `factor` times the learning rates `bases`.
+
+    Returns the loss, the norm of the gradient and figures for the log. Where the norm is not
+    finite, the weights stay as they were.
+    """
+    for name, optimizer in optimizers.items():
+        for group, base in zip(optimizer.param_groups, bases[name], strict=True):
+            group["lr"] = base * factor
+    loss, figures = batch_losses(model.backbone, model.auxiliary, batch, weights)
+    loss.backward()
+    norm = float(nn.utils.clip_grad_norm_(model.parameters(), 2.0))
+    if math.isfinite(norm):
+        for optimizer in optimizers.values():
+            optimizer.step()
+    model.zero_grad(set_to_none=True)
+    return float(loss.detach()), norm, figures
 
 
 class _Batches(Dataset):
@@ -266,31 +298,20 @@ def pretrain(
         prefetch_factor=4 if workers else None,
         worker_init_fn=_worker,
     )
-    bases = {name: [g["lr"] for g in o.param_groups] for name, o in optimizers.items()}
-    if resumed:
-        bases = resumed["bases"]
+    bases = resumed["bases"] if resumed else learning_rates(optimizers)
     progress = tqdm(total=num_steps, initial=step, unit="step", dynamic_ncols=True, disable=None)
     started = time.monotonic()
     for batch in loader:
         factor = learning_rate_factor(step, schedule, config)
-        for name, optimizer in optimizers.items():
-            for group, base in zip(optimizer.param_groups, bases[name], strict=True):
-                group["lr"] = base * factor
-        loss, figures = batch_losses(backbone, model.auxiliary, batch)
-        loss.backward()
-        norm = float(nn.utils.clip_grad_norm_(model.parameters(), 2.0))
-        if math.isfinite(norm):
-            for optimizer in optimizers.values():
-                optimizer.step()
-        else:
+        loss, norm, figures = training_step(model, optimizers, bases, factor, batch)
+        if not math.isfinite(norm):
             log.warning("step %d: gradient is not finite, step left out", step)
-        model.zero_grad(set_to_none=True)
         step += 1
         progress.update()
         if step % 10 == 0:
             curves.append(
                 step,
-                loss=float(loss.detach()),
+                loss=loss,
                 grad_norm=norm,
                 elapsed_s=round(time.monotonic() - started, 1),
                 **figures,

@@ -20,6 +20,7 @@ def render_positive(
     photolike: float = 0.50,
     relief: float = 0.40,
     captured: float = 0.60,
+    cameras: bool = True,
     photographs: Photographs | None = None,
     photographed: float = 0.75,
 ) -> tuple[np.ndarray, str, Scene | None]:
@@ -27,9 +28,10 @@ def render_positive(
 
     `textures`, `dead_leaves` and `photolike` are probabilities: the rest of the images are scenes.
     Of all but the photograph-like ones, which have a surface and a camera of their own, `relief`
-    are given a surface that no other image has and `captured` pass the camera. Where there are
-    `photographs`, a share of `photographed` of the photograph-like images are views of them. The
-    same seed, config and photographs give the same bytes.
+    are given a surface that no other image has and `captured` pass the camera; without `cameras`
+    nothing rendered passes any. Where there are `photographs`, a share of `photographed` of the
+    photograph-like images are views of them. The same seed, config and photographs give the same
+    bytes.
     """
     rng = np.random.default_rng(seed)
     draw = rng.random()
@@ -42,14 +44,14 @@ def render_positive(
         if photographs is not None and photographed and rng.random() < photographed:
             image, prompt = photographs.view(rng, config.size_px)
         else:
-            image, prompt = render_photolike(rng, config.size_px)
+            image, prompt = render_photolike(rng, config.size_px, captured=cameras)
         return image, prompt, None
     else:
         scene = scene_renderer(config).render(rng)
         image, prompt = scene.image, scene.prompt
     if rng.random() < relief:
         image = add_relief(image, rng)
-    if rng.random() < captured:
+    if cameras and rng.random() < captured:
         image = camera(image, rng, rng.uniform(0.3, 1.0))
     if scene is not None:
         scene.image = image

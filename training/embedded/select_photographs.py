@@ -34,13 +34,18 @@ from eliq.correlation import srcc
 from eliq.errors import TrainingError
 from eliq.supervision import ladder
 
-__all__ = ["SELECTION_PHOTOGRAPHS", "select_photographs"]
+__all__ = [
+    "SELECTION_DISTORTIONS",
+    "SELECTION_PHOTOGRAPHS",
+    "photograph_figures",
+    "select_photographs",
+]
 
 SELECTION_PHOTOGRAPHS = ("brick", "grass", "gravel", "camera", "coins", "moon")
-_DISTORTIONS = (
+SELECTION_DISTORTIONS = (
     "jpeg", "noise", "blur", "low_contrast", "dark", "pixelate", "motion", "posterize",
-    "colour_cast", "specks", "interference",
 )  # fmt: skip
+_MORE_DISTORTIONS = (*SELECTION_DISTORTIONS, "colour_cast", "specks", "interference")
 
 
 def _photographs(folder: Path | None, side_px: int) -> list[np.ndarray]:
@@ -72,6 +77,29 @@ def _tensor(image: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
 
 
+def select_photographs(
+    score: Callable[[list[torch.Tensor]], Sequence[float]],
+    *,
+    folder: Path | None = None,
+    side_px: int = 320,
+    distortions: Sequence[str] = SELECTION_DISTORTIONS,
+) -> dict[str, float]:
+    """Mean within-photo SRCC over severities 0, 1, 3, 5 of each distortion, and their ``mean``.
+
+    `score` gives the visual quality of images [3, H, W] in [0, 1].
+    """
+    images = _photographs(folder, side_px)
+    found = {}
+    for name in distortions:
+        values = []
+        for seed, image in enumerate(images):
+            steps = [image, *(step[0] for step in ladder(image, name, (1, 3, 5), seed))]
+            scores = score([_tensor(step) for step in steps])
+            values.append(srcc(np.asarray(scores), -np.arange(4.0)))
+        found[name] = float(np.mean(values))
+    return found | {"mean": float(np.mean(list(found.values())))}
+
+
 def _changed(image: np.ndarray) -> dict[str, np.ndarray]:
     """What must not move a score: the same photograph otherwise sized, mirrored or compressed."""
     picture, buffer = Image.fromarray(image), io.BytesIO()
@@ -89,12 +117,12 @@ def _changed(image: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def select_photographs(
+def photograph_figures(
     score: Callable[[list[torch.Tensor]], tuple[Sequence[float], Sequence[float]]],
     *,
     folder: Path | None = None,
     side_px: int = 512,
-    distortions: Sequence[str] = _DISTORTIONS,
+    distortions: Sequence[str] = _MORE_DISTORTIONS,
 ) -> dict[str, float]:
     """The figures of the module's head, by name.
 
@@ -149,7 +177,7 @@ def main(argv: list[str] | None = None) -> None:
             scores = by.score(images)
             return scores.raw["visual_quality"].numpy(), scores.visual_quality.numpy()
 
-        found = select_photographs(score, folder=args.photographs)
+        found = photograph_figures(score, folder=args.photographs)
         figures = "  ".join(f"{name} {value:.2f}" for name, value in found.items())
         sys.stdout.write(f"{critic}: {figures}\n")
 

@@ -6,6 +6,7 @@ Seeds 7,000,000 to 7,999,999 belong to it; those of the test (benchmarks/scenes.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +17,7 @@ from eliq.supervision.distortions import DISTORTIONS, ladder
 
 from .batches import TRAINED_DISTORTIONS
 from .render import render_positive
-from .scenes import FULL_DIFFICULTY, hard_swaps, scene_renderer
+from .scenes import FULL_DIFFICULTY, SceneConfig, hard_swaps, scene_renderer
 
 __all__ = ["SELECTION_SEED", "select_alignment", "select_ladders"]
 
@@ -29,10 +30,14 @@ def _tensor(image: np.ndarray) -> torch.Tensor:
 
 @torch.inference_mode()
 def select_alignment(
-    backbone: Backbone, *, num_scenes: int = 96, size_px: int = 192
+    backbone: Backbone,
+    *,
+    num_scenes: int = 96,
+    size_px: int = 192,
+    difficulty: SceneConfig = FULL_DIFFICULTY,
 ) -> dict[str, float]:
-    """Share of hard swaps and shuffles ranked below the true prompt, by kind, full difficulty."""
-    renderer = scene_renderer(replace(FULL_DIFFICULTY, size_px=size_px))
+    """Share of hard swaps and shuffles ranked below the true prompt, by kind."""
+    renderer = scene_renderer(replace(difficulty, size_px=size_px))
     scenes = [renderer.render(np.random.default_rng(SELECTION_SEED + i)) for i in range(num_scenes)]
     hits: dict[str, list[float]] = defaultdict(list)
     for start in range(0, num_scenes, 16):
@@ -58,12 +63,16 @@ def select_alignment(
 
 @torch.inference_mode()
 def select_ladders(
-    backbone: Backbone, *, num_ladders: int = 56, size_px: int = 256
+    backbone: Backbone,
+    *,
+    num_ladders: int = 56,
+    size_px: int = 256,
+    distortions: Sequence[str] = TRAINED_DISTORTIONS,
 ) -> dict[str, float]:
-    """Pair accuracy (neighbouring severities) and positive-above-damaged accuracy, by aspect."""
+    """Order accuracy (neighbouring severities) and positive-above-damaged accuracy, by aspect."""
     hits: dict[str, list[float]] = defaultdict(list)
     for index in range(num_ladders):
-        name = TRAINED_DISTORTIONS[index % len(TRAINED_DISTORTIONS)]
+        name = distortions[index % len(distortions)]
         seed = SELECTION_SEED + 500_000 + index
         image, prompt, _ = render_positive(seed, replace(FULL_DIFFICULTY, size_px=size_px))
         images = [image, *(s[0] for s in ladder(image, name, (1, 3, 5), seed))]
