@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,18 +73,18 @@ def test_labels_of_a_batch_are_the_truth(maker):
 def test_twins_look_the_same_and_are_read_at_the_same_size(maker):
     from eliq.patches import target_size
     from training.embedded.batches import twin
+    from training.embedded.pretrain import TWIN_PIXELS
 
-    _, backbone = maker
+    patches = replace(maker[1].patches, max_pixels=TWIN_PIXELS)
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:512, :512] / 512
     smooth = (255 * np.stack([x, y, (x + y) / 2], axis=-1)).astype(np.uint8)
     for image in (smooth, smooth[:96, :96]):
         sides = set()
         for _ in range(12):
-            other = twin(image, rng, backbone.patches.max_pixels)
+            other = twin(image, rng, TWIN_PIXELS)
             sides.add(other.shape[0])
-            read = target_size(*other.shape[:2], backbone.patches)
-            assert read == target_size(*image.shape[:2], backbone.patches)
+            assert target_size(*other.shape[:2], patches) == target_size(*image.shape[:2], patches)
             again = np.asarray(Image.fromarray(other).resize(image.shape[1::-1])).astype(int)
             errors = [np.abs(again - way).mean() for way in (image, image[:, ::-1])]
             assert min(errors) < 3

@@ -48,8 +48,8 @@ from .selection import select_alignment, select_ladders
 
 log = logging.getLogger("eliq")
 
-# Of the critic that is shipped, by phase: the steps of the schedule, and where it was stopped. The
-# end of the second phase orders prompts a little better and photographs much worse (LOG).
+# By phase: the steps of the schedule, and where a run is stopped. The shipped critic is of the
+# first phase alone; the end of the second orders photographs worse than its middle (LOG).
 SCHEDULE_STEPS = {1: 5000, 2: 3000}
 NUM_STEPS = {1: 5000, 2: 2400}
 # While ladders are made, larger pictures are read at this area, at which a picture that is a little
@@ -90,7 +90,7 @@ class PretrainConfig:
 
     @classmethod
     def of_phase(cls, phase: int, *, seed: int = 0) -> PretrainConfig:
-        """The settings of the shipped critic; the second phase is gentler and cools down sooner."""
+        """Those that were run; the second phase is gentler and cools down sooner."""
         if phase == 1:
             return cls(seed=seed)
         return cls(
