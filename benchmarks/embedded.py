@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
 def measure(arguments: argparse.Namespace, scorer=None) -> dict:
     import torch
 
+    machine = environment()  # of the single images: the batch has threads of its own
     memory = {"python and torch": peak_memory_mib()}
     start = time.perf_counter()
     scorer = scorer or load_scorer(arguments.checkpoint)
@@ -91,11 +92,16 @@ def measure(arguments: argparse.Namespace, scorer=None) -> dict:
     memory[f"a batch of {batch}, {batch_px} px"] = peak_memory_mib()
     return {
         "benchmark": "embedded",
-        "environment": environment(),
+        "environment": machine,
         "checkpoint": arguments.checkpoint or "embedded",
         "load_s": load_s,
         "sizes": rows,
-        "batch": {"num_images": batch, "size_px": batch_px, **batches},
+        "batch": {
+            "num_images": batch,
+            "size_px": batch_px,
+            "threads": BATCH_THREADS,
+            **batches,
+        },
         "peak_memory_mib": memory,
     }
 
