@@ -128,7 +128,12 @@ def test_counters_of_batches_may_be_left_out(open_clip_dir):
     path = folder / "open_clip_model.safetensors"
     state = {n: t for n, t in load_file(path).items() if not n.endswith("num_batches_tracked")}
     save_file(state, path)
-    weights = load_clip(folder, image_size_px=64).model.visual.state_dict()
+    loaded = load_clip(folder, image_size_px=64).model
+    assert loaded.config.pooling_start == "clip", "the pooling of loaded weights starts from them"
+    assert torch.equal(loaded.cross.key.weight, loaded.visual.resnet.attnpool.v_proj.weight)
+    random = load_clip(folder, image_size_px=64, pooling_start="random").model
+    assert not torch.equal(random.cross.key.weight, random.visual.resnet.attnpool.v_proj.weight)
+    weights = loaded.visual.state_dict()
     own = model.visual.state_dict()
     assert all(torch.equal(weights[n], own[n]) for n in own if "num_batches" not in n)
     del state["visual.bn1.running_mean"]

@@ -22,7 +22,17 @@ def images(num: int = 3) -> torch.Tensor:
 
 
 def model_of(start: str = "clip", **changes):
-    return tiny_model(tiny_config(pooling_start=start, **changes))
+    """A tiny model; a ViT's gains and biases are not the ones and zeros that new ones are."""
+    model = tiny_model(tiny_config(pooling_start=start, **changes))
+    if hasattr(model.visual, "vit"):
+        generator = torch.Generator().manual_seed(5)
+        clip = model.visual.vit.vision_model
+        layer = clip.encoder.layers[-1].self_attn
+        norm = clip.post_layernorm
+        with torch.no_grad():
+            for tensor in (norm.weight, norm.bias, layer.out_proj.bias, layer.v_proj.bias):
+                tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
+    return model
 
 
 def text_of(model) -> torch.Tensor:
@@ -41,7 +51,10 @@ def dense(model, feature_map: torch.Tensor) -> torch.Tensor:
     clip = tower.vit.vision_model
     attention = clip.encoder.layers[-1].self_attn
     seen = attention.out_proj(attention.v_proj(cells))
-    return (seen * clip.post_layernorm.weight) @ tower.vit.visual_projection.weight.T
+    norm = clip.post_layernorm
+    deviation = (seen.var(dim=-1, correction=0, keepdim=True) + norm.eps).sqrt()
+    linear = (norm(seen) - norm.bias) * deviation  # the norm, but for its division
+    return tower.vit.visual_projection(linear)
 
 
 @pytest.mark.parametrize("changes", TOWERS, ids=NAMES)
@@ -90,6 +103,16 @@ def test_it_is_the_same_every_time_and_as_sharp_as_asked():
     assert all(torch.equal(t, state[name]) for name, t in model.state_dict().items())
     assert start_pooling(other, sharpness=2.0) == pytest.approx(2 * first)
     assert torch.allclose(other.cross.query.weight, 2 * model.cross.query.weight)
+
+
+def test_a_tower_that_is_refused_leaves_the_pooling_as_it_was():
+    model = model_of()
+    with torch.no_grad():
+        model.visual.resnet.attnpool.v_proj.weight.zero_()
+    before = {name: t.clone() for name, t in model.cross.state_dict().items()}
+    with pytest.raises(ConfigError, match="alike"):
+        start_pooling(model)
+    assert all(torch.equal(t, before[name]) for name, t in model.cross.state_dict().items())
 
 
 def test_a_random_start_is_left_alone_and_so_is_a_model_without_the_pooling():

@@ -10,14 +10,16 @@ MaskCLIP). The pooling starts as exactly that, head by head: H heads of d channe
 
     key = value = V x,   query = s sqrt(d) O^T t,   out = O v,   positions as CLIP's
 
-so that its logits of head h are s t . O_h V_h x, whose sum over the heads is s times the above. A
-word's map then points at what the word names before a rating was seen. With random projections, as
+so that its logits of head h are s t . O_h V_h x, whose sum over the heads is s times the above (of
+vectors as they are, where MaskCLIP takes cosines; each head has a softmax of its own). A word's map
+then points at what the word names before a rating was seen. With random projections, as
 in the released code, the sign of query times key is a matter of chance, and ratings do not settle
 it (docs/decisions/0010-the-pooling-starts-from-clip.md).
 
 Where V and O are: of a ResNet, in its attention pooling. Of a ViT, in its last layer's attention,
-whose output goes through the last norm (its gains alone, g, are taken: they are what is linear in
-it) and the projection P: O = P g W_out.
+whose output goes through the last norm, of which all but the division by the deviation is taken
+(subtracting the mean of the C channels, and the gains g), and the projection P:
+O = P g (I - 11'/C) W_out.
 
 s makes the softmax neither flat nor one cell: over the cells of a few made-up images, for a few
 words, the logits of a head have the standard deviation `SHARPNESS` on average.
@@ -72,8 +74,10 @@ def clip_values(model: IPIQAModel) -> ClipValues:
         )
     attention = tower.vit.vision_model.encoder.layers[-1].self_attn
     norm, project = tower.vit.vision_model.post_layernorm, tower.vit.visual_projection.weight
-    out = (project * norm.weight) @ attention.out_proj.weight
-    out_bias = (project * norm.weight) @ attention.out_proj.bias + project @ norm.bias
+    weight, bias = attention.out_proj.weight, attention.out_proj.bias
+    gained = project * norm.weight
+    out = gained @ (weight - weight.mean(dim=0))
+    out_bias = gained @ (bias - bias.mean()) + project @ norm.bias
     return ClipValues(attention.v_proj.weight, attention.v_proj.bias, out, out_bias, None)
 
 
@@ -81,8 +85,9 @@ def clip_values(model: IPIQAModel) -> ClipValues:
 def start_pooling(model: IPIQAModel, *, sharpness: float = SHARPNESS) -> float:
     """Gives the pooling of ``model`` the start that its config names; returns s, or 0 for "random".
 
-    For "clip" all of the pooling is set from the towers as they are now, so call it again where
-    they are replaced; for "random" nothing is done, nor for a model without the pooling.
+    For "clip" all of the pooling is set from the towers as they are now, whatever it has learnt, so
+    call it before training alone, and again where towers are replaced. For "random" nothing is
+    done, nor for a model without the pooling, nor where it refuses.
 
     Raises:
         ConfigError: towers without values, or without any difference between cells.
@@ -90,6 +95,7 @@ def start_pooling(model: IPIQAModel, *, sharpness: float = SHARPNESS) -> float:
     if not model.config.fusion or model.config.pooling_start == "random":
         return 0.0
     values, pool = clip_values(model), model.cross
+    before = {name: tensor.clone() for name, tensor in pool.state_dict().items()}
     pool.position.zero_() if values.position is None else pool.position.copy_(values.position)
     for layer in (pool.key, pool.value):
         layer.weight.copy_(values.value)
@@ -101,6 +107,7 @@ def start_pooling(model: IPIQAModel, *, sharpness: float = SHARPNESS) -> float:
     pool.query.bias.zero_()
     found = _spread(model)
     if not 0 < found < float("inf"):
+        pool.load_state_dict(before)
         raise ConfigError(
             "pooling_start: expected towers in which cells differ, found a tower whose cells are "
             f"alike (spread {found:g}): load CLIP's weights, or start 'random'"
