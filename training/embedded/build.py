@@ -86,7 +86,7 @@ EMBEDDED_STAGE2 = Stage2Config(
 
 @dataclass(frozen=True)
 class Scale:
-    """How much of everything; the defaults are those of the critic that is shipped."""
+    """How much of everything; the shipped critic is of the recipe of commit a799ced (its card)."""
 
     first_steps: int = NUM_STEPS[1]
     second_steps: int = NUM_STEPS[2]

@@ -341,7 +341,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/embedded/pretrain"))
     parser.add_argument("--phase", type=int, choices=(1, 2), default=1)
     parser.add_argument("--start", type=Path, help="run directory of phase 1, or a critic")
-    parser.add_argument("--steps", type=int, help="default: those of the shipped critic")
+    parser.add_argument("--steps", type=int, help="default: those of the phase")
     parser.add_argument("--workers", type=int, default=1, help="processes that render")
     parser.add_argument("--threads", type=int, default=2, help="that train")
     parser.add_argument("--check-every", type=int, default=500)
