@@ -75,6 +75,14 @@ def main(argv: list[str] | None = None) -> dict:
             result["memory"] = measure_commands(arguments, folder)
     report(result)
     write_json(arguments.json, result)
+    if failed := [row for row in result.get("memory", ()) if row["exit_code"]]:
+        sys.exit(
+            "; ".join(
+                f"eliq run --engine {row['engine']} on {row['images']} images ended "
+                f"with {row['exit_code']}"
+                for row in failed
+            )
+        )
     return result
 
 
@@ -197,12 +205,11 @@ def measure_commands(arguments: argparse.Namespace, folder: Path) -> list[dict[s
             )
             with MemoryWatch(process.pid) as watch:
                 code = process.wait()
-            if code:
-                sys.exit(f"eliq run ended with {code}")
             rows.append(
                 {
                     "images": count,
                     "engine": engine,
+                    "exit_code": code,
                     "seconds": time.perf_counter() - start_s,
                     **watch.peaks_mib(),
                 }
@@ -261,8 +268,8 @@ def report(result: dict[str, Any]) -> None:
             [
                 row["images"],
                 row["engine"],
-                number(row["seconds"], 1),
-                number(row["images"] / row["seconds"]),
+                f"ended with {row['exit_code']}" if row["exit_code"] else number(row["seconds"], 1),
+                number(row["images"] / row["seconds"]) if not row["exit_code"] else "",
                 *(number(row[name], 0) for name in ("peak_tree_mib", "peak_main_mib")),
             ]
             for row in result["memory"]

@@ -142,6 +142,17 @@ def test_embedded(tiny_checkpoint_dir, tmp_path, capsys):
     assert "peak memory" in capsys.readouterr().out
 
 
+def test_run_says_which_command_failed_and_keeps_the_other_rows(tmp_path, capsys):
+    pytest.importorskip("pyarrow")
+    commands = importlib.import_module("benchmarks.run")
+    out, missing = tmp_path / "out.json", tmp_path / "no critic"
+    words = ["--smoke", "--parts", "memory", "--checkpoint", str(missing), "--json", str(out)]
+    with pytest.raises(SystemExit, match="--engine local on 4 images ended with 1; .* on 8 images"):
+        commands.main(words)
+    assert [row["images"] for row in json.loads(out.read_text())["memory"]] == [4, 8]
+    assert "| 8 | local | ended with 1 |" in " ".join(capsys.readouterr().out.split())
+
+
 def test_scenes(tiny_scorer, tmp_path, capsys):
     sprites = pytest.importorskip("training.embedded.sprites")
     if not sprites.Path(sprites.DEFAULT_FONT).exists():

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eliq.bulk import RunConfig, plan_run
+from eliq.bulk.config import DEFAULT_PART_SIZE
 from eliq.bulk.sources import find_source
 from eliq.bulk.tar_reader import iterate_members, read_member
 from eliq.errors import BulkError
@@ -262,6 +263,14 @@ def test_another_source_in_the_same_directory_is_refused_by_name(tmp_path):
             items_of(folder, tmp_path / "out", **options)
     with pytest.raises(BulkError, match="made with source .*you asked for source "):
         items_of(write_folder(tmp_path / "others", 2), tmp_path / "out")
+
+
+def test_who_names_no_part_size_goes_on_with_that_of_the_run(tmp_path):
+    folder = write_folder(tmp_path / "images", 5)
+    assert plan_run(RunConfig(str(folder), tmp_path / "new")).part_size == DEFAULT_PART_SIZE
+    assert plan_run(RunConfig(str(folder), tmp_path / "out", part_size=2)).num_units == 3
+    plan = plan_run(RunConfig(str(folder), tmp_path / "out"))
+    assert (plan.part_size, plan.num_units) == (2, 3)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file names are bytes on POSIX only")

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from ..errors import ConfigError
 
-__all__ = ["RunConfig", "default_workers"]
+__all__ = ["DEFAULT_PART_SIZE", "RunConfig", "default_workers"]
+
+DEFAULT_PART_SIZE = 1000
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class RunConfig:
         prompts_path: a manifest that names prompts for a folder's images.
         checkpoint, zero_shot, device, dtype, batch_px: as for `eliq.Scorer`.
         workers: processes that decode; None = one a processor core but one, at most 8.
-        part_size: images of a part file: what a kill costs at most.
+        part_size: images of a part file: what a kill costs at most; None = as many as in the run
+            that is in ``out_dir``, else `DEFAULT_PART_SIZE`.
         limit: only the first so many images.
         max_errors: more failed images than this end the run.
         retry_failed: score the failed rows of finished parts again.
@@ -44,7 +47,7 @@ class RunConfig:
     dtype: str | None = None
     batch_px: int | None = None
     workers: int | None = None
-    part_size: int = 1000
+    part_size: int | None = None
     limit: int | None = None
     max_errors: int | None = None
     retry_failed: bool = False

@@ -23,7 +23,7 @@ from ..errors import BulkError
 from .arrow import pa, pq
 from .atomic import write_file_atomically
 from .columns import PLAN_SCHEMA
-from .config import RunConfig
+from .config import DEFAULT_PART_SIZE, RunConfig
 from .fingerprint import RUN_NAME
 from .items import Item, SubPart, items_digest, storable
 from .parts import is_done, remove_strays
@@ -106,14 +106,16 @@ def plan_run(config: RunConfig, *, folder: Path | None = None) -> Plan:
     folder = Path(folder or config.out_dir)
     folder.mkdir(parents=True, exist_ok=True)
     source = find_source(replace(config, source=_named_from_here(config)))
+    old = _plan_there(folder / PLAN_NAME)
+    part_size = config.part_size or _part_size_of(old) or DEFAULT_PART_SIZE
     facts: dict[str, Any] = {
         "source": os.path.abspath(config.source),
         "kind": source.kind,
-        "part_size": config.part_size,
+        "part_size": part_size,
         "prompt": config.prompt,
         "prompts": config.prompts_path and os.path.abspath(config.prompts_path),
     }
-    old = _check_same(folder / PLAN_NAME, facts, out_dir=config.out_dir)
+    _check_same(old, facts, out_dir=config.out_dir)
     num_gone = 0
     tars: tuple[TarUnit, ...] = ()
     if source.tars:
@@ -130,11 +132,11 @@ def plan_run(config: RunConfig, *, folder: Path | None = None) -> Plan:
         if config.limit is not None:
             items = islice(items, config.limit)
         num_items, num_gone = _write_items(
-            folder / _ITEMS_NAME, items, config.part_size, limit=config.limit
+            folder / _ITEMS_NAME, items, part_size, limit=config.limit
         )
         if not num_items:
             raise BulkError(f"{config.source}: no images found in it")
-        num_units = -(-num_items // config.part_size)
+        num_units = -(-num_items // part_size)
     stored = facts | {
         "num_units": num_units,
         "num_items": num_items,
@@ -186,15 +188,24 @@ def _named_from_here(config: RunConfig) -> str:
     return config.source if cwd == os.getcwd() else os.path.abspath(config.source)
 
 
-def _check_same(path: Path, facts: dict[str, Any], *, out_dir: Path) -> dict[str, Any]:
-    """The facts of the plan that is there, and that ``out_dir`` is named by; an empty dict where
-    there is none."""
+def _plan_there(path: Path) -> dict[str, Any]:
+    """The facts of the plan that is there; an empty dict where there is none to be read."""
     try:
         old = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return {}  # written anew
-    if not isinstance(old, dict):
-        return {}
+    return old if isinstance(old, dict) else {}
+
+
+def _part_size_of(old: dict[str, Any]) -> int | None:
+    size = old.get("part_size")
+    return size if type(size) is int and size >= 1 else None
+
+
+def _check_same(old: dict[str, Any], facts: dict[str, Any], *, out_dir: Path) -> None:
+    """Refuse, by name, what differs from the run that is in ``out_dir``."""
+    if not old:
+        return
     names = [
         name
         for name, value in facts.items()
@@ -208,7 +219,6 @@ def _check_same(path: Path, facts: dict[str, Any], *, out_dir: Path) -> dict[str
             f"{out_dir} was made with {made}; you asked for {asked}: choose another --out, or "
             "--overwrite"
         )
-    return old
 
 
 def _write_items(

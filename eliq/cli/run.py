@@ -88,11 +88,15 @@ def run(
         ),
     ] = None,
     part_size: Annotated[
-        int,
+        int | None,
         typer.Option(
-            "--part-size", min=1, metavar="N", help="Images of a part: what a kill costs."
+            "--part-size",
+            min=1,
+            metavar="N",
+            help="Images of a part: what a kill costs; default: as the run in DIR, else 1000.",
+            show_default=False,
         ),
-    ] = 1000,
+    ] = None,
     item_timeout: Annotated[
         float,
         typer.Option(
