@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from .errors import BackboneError
 from .instructions import ChatLayout, Instructions
 from .packing import PackedRows, pack_rows
+from .patch_projection import project_by_product
 from .patches import PatchConfig, patchify, target_size
 from .vision_grids import grid_arguments
 
@@ -81,6 +82,7 @@ class Backbone(nn.Module):
         max_prompt_tokens: int = 512,
     ) -> None:
         super().__init__()
+        project_by_product(model)
         self.model = model
         self.tokenizer = tokenizer
         self.patches = patches or patches_of(model.config.vision_config)

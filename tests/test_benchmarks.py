@@ -128,6 +128,15 @@ def test_flop_of_attention_is_counted():
     assert flop == 2 * 2 * 2 * 10 * 10 * 8
 
 
+def test_patch_projection(tmp_path, capsys):
+    projection = importlib.import_module("benchmarks.patch_projection")
+    out = tmp_path / "out.json"
+    projection.main(["--smoke", "--json", str(out)])
+    row = json.loads(out.read_text())["rows"][0]
+    assert row["conv3d_ms"] > 0 and row["product_ms"] > 0 and row["max_difference"] < 1e-4
+    assert "ratio" in capsys.readouterr().out
+
+
 def test_embedded(tiny_checkpoint_dir, tmp_path, capsys):
     import torch
 
