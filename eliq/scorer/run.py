@@ -22,6 +22,8 @@ from .judge import ALIGNMENT_COLUMNS, NUM_COLUMNS, Judge
 __all__ = ["ScoringRun"]
 
 _WINDOW_PX = 32_000_000  # decoded at once: 96 MB of 8-bit RGB, 384 MB of float32
+# However few pixels a batch may have: many small images with long prompts still share one.
+_LEAST_PROMPT_TOKENS = 1024
 _STREAM_IMAGES = 64  # in a part of a stream, however small they are
 _NOT_OF_THE_IMAGE = ("out_of_memory", "nonfinite_score")
 
@@ -89,7 +91,7 @@ class ScoringRun:
             return self.judge.columns(stored, texts)
 
         columns = torch.full((NUM_COLUMNS, len(window)), torch.nan, device=self.judge.device)
-        max_tokens = max(self.max_batch_px // self.judge.px_per_token, 1)
+        max_tokens = max(self.max_batch_px // self.judge.px_per_token, _LEAST_PROMPT_TOKENS)
         for batch in plan_batches(
             items, max_batch_px=self.max_batch_px, max_batch_prompt_tokens=max_tokens
         ):
