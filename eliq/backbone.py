@@ -249,7 +249,7 @@ class Backbone(nn.Module):
         """
         weight = self.model.lm_head.weight
         direction = weight[self.layout.high_id].float() - weight[self.layout.low_id].float()
-        return states.float() @ direction
+        return (states.float() * direction).sum(-1)  # a product `@` is in bfloat16 under autocast
 
     def label_logits(self, states: Tensor) -> Tensor:
         """Logits over the whole vocabulary [...,V] of states [...,h], for Eq. 5."""

@@ -141,6 +141,52 @@ def test_the_second_phase_starts_from_given_weights(tmp_path, monkeypatch):
         module.pretrain(tmp_path / "x", config, num_steps=1, workers=0, start=other, stop=stop)
 
 
+def test_the_third_phase_keeps_the_best_average_that_was_seen(tmp_path, monkeypatch):
+    from training.embedded import pretrain as module
+    from training.embedded.photographs import Photographs
+    from training.run_state import StopRequest
+
+    tokenizer = module.make_tokenizer(300)
+    monkeypatch.setattr(module, "make_tokenizer", lambda: tokenizer)
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 255, (96, 96, 3), np.uint8)
+    Image.fromarray(pixels).save(pictures / "a.png")
+    seen = []
+
+    def figures(score, **options):
+        assert options["folder"] == pictures
+        seen.append(score([torch.rand(3, 64, 64)])[0][0])
+        return {"within": (0.5, 0.9, 0.7)[len(seen) - 1], "pooled": 0.5, "above": 0, "below": 0}
+
+    monkeypatch.setattr(module, "photograph_figures", figures)
+    monkeypatch.setattr(module, "select_alignment", lambda *_, **__: {"object": 0.8, "shuffle": 1})
+    level = module.Level(0.0, 40, 12, 2, True, 1.0, (96,), 1.0, ladder_px=(96,), photolike=1.0)
+    monkeypatch.setattr(module, "THIRD_LEVEL", level)
+    config = replace(module.PretrainConfig.of_phase(3), ladders=1)
+    monkeypatch.setattr(module.PretrainConfig, "of_phase", lambda phase: config)
+    start = module.make_backbone(tokenizer, seed=3)
+    weights = {"start": start.model.state_dict()}
+    given = dict(workers=0, check_every=1, photographs=pictures, start=start)
+    assert len(Photographs(pictures).paths) == 1
+    for num_steps in (2, 3):  # the second call goes on with the average and the best of the first
+        with StopRequest() as stop:
+            module.pretrain(
+                tmp_path / "run", config, num_steps=num_steps, schedule_steps=3, stop=stop,
+                selection=pictures, **given,
+            )  # fmt: skip
+        weights[num_steps] = module.load_pretrained(tmp_path / "run", config).model.state_dict()
+    assert len(seen) == 3 and len(set(seen)) == 3
+    name = "model.language_model.layers.0.mlp.up_proj.weight"
+    assert torch.equal(weights[2][name], weights[3][name])  # .9 was the best, .7 came after it
+    moved = (weights[2][name] - weights["start"][name]).abs().max()
+    assert 0 < moved < 1e-4  # an average of decay .995 has moved by little
+    found = module.load_start(tmp_path / "run").model.state_dict()[name]
+    assert torch.equal(found, weights[3][name])
+    with StopRequest() as stop, pytest.raises(module.TrainingError, match="--selection"):
+        module.pretrain(tmp_path / "x", config, num_steps=1, stop=stop, **given)
+
+
 def test_prompts_are_judged_only_where_the_image_still_shows_them(maker):
     from training.embedded.batches import KEEPS_CONTENT, TRAINED_DISTORTIONS
 

@@ -285,13 +285,13 @@ class BatchMaker:
 def twin(image: np.ndarray, rng: np.random.Generator, max_pixels: int) -> np.ndarray:
     """The same picture as nobody would rate otherwise: mirrored, resized a little, or as JPEG 95.
 
-    uint8 [S,S,3] in and out. Resized, by up to a seventh, only where it stays above `max_pixels`,
-    so that both are read at one size: below, a resized picture really is softer or coarser.
+    uint8 [S,S,3] in and out. Resized, by up to a ninth, only where both are read at the size that
+    `max_pixels` allows: below, a resized picture really is softer or coarser.
     """
     side = image.shape[0]
     out = image[:, ::-1] if rng.random() < 0.5 else image
-    factor = float(np.exp(rng.uniform(-0.14, 0.14)))
-    resized = (0.86 * side) ** 2 > 1.05 * max_pixels
+    factor = float(np.exp(rng.uniform(-0.115, 0.115)))
+    resized = (0.89 * side) ** 2 > 0.98 * max_pixels
     if resized:
         new = round(side * factor)
         out = np.asarray(Image.fromarray(out).resize((new, new), Image.Resampling.BICUBIC))

@@ -1,18 +1,20 @@
 """Rebuild the embedded critic from nothing: one command, rendered images and free photographs.
 
     python -m training.embedded.photographs packages/ --out runs/photographs
-    python -m training.embedded.build --out runs/embedded --photographs runs/photographs
-    python -m training.embedded.build --out runs/embedded --photographs DIR --start eliq/embedded
-    python -m training.embedded.build --out runs/embedded --install  # and ship it: eliq/embedded/
-    python -m training.embedded.build --out /tmp/smoke --smoke       # every step once, a minute
+    python -m training.embedded.photographs packages/ --out runs/selection --use selection
+    python -m training.embedded.build --out runs/embedded --photographs runs/photographs \
+        --selection runs/selection
+    python -m training.embedded.build ... --start eliq/embedded --first-phase 3
+    python -m training.embedded.build ... --install             # and ship it: eliq/embedded/
+    python -m training.embedded.build --out /tmp/smoke --smoke  # every step once, a minute
 
-Steps: pretrain the backbone in two phases, on rendered images and on ladders of photographs; make
-positives of both; build a supervision set from them; and then the same stages 1 and 2,
+Steps: pretrain the backbone in three phases, on rendered images and on ladders of photographs;
+make positives of both; build a supervision set from them; and then the same stages 1 and 2,
 calibration and export as any critic (`training.train_critic`). Every step goes on where it was
-after a kill. Without `--photographs` everything is rendered, and the critic orders damage in
-photographs worse (training/LOG.md).
+after a kill. Without `--photographs` everything is rendered, there is no third phase, and the
+critic orders damage in photographs worse (training/LOG.md).
 
-Hardware: two CPU cores with bfloat16, 6 GB of memory, 3 GB of disk. Time: about four hours.
+Hardware: two CPU cores with bfloat16, 6 GB of memory, 3 GB of disk. Time: about six hours.
 Expect: the figures of the newest run in training/LOG.md. Needs Debian's fonts-noto-color-emoji.
 """
 
@@ -38,6 +40,7 @@ from ..stage2_config import Stage2Config
 from .photographs import Photographs
 from .positives import render_positives
 from .pretrain import (
+    CHECK_EVERY,
     NUM_STEPS,
     SCHEDULE_STEPS,
     PretrainConfig,
@@ -90,14 +93,15 @@ class Scale:
 
     first_steps: int = NUM_STEPS[1]
     second_steps: int = NUM_STEPS[2]
-    check_every: int = 400
+    third_steps: int = NUM_STEPS[3]
+    check_every: int | None = None  # None = as each phase does it
     num_positives: int = 1400
     stage1_steps: int = EMBEDDED_STAGE1.num_steps
     stage2_steps: int = EMBEDDED_STAGE2.num_steps
     held_out_share: float = 0.1
 
 
-SMOKE = Scale(2, 2, 2, 6, 2, 20, 0.34)
+SMOKE = Scale(2, 2, 2, 2, 6, 2, 20, 0.34)
 
 
 def build(
@@ -107,24 +111,30 @@ def build(
     seed: int,
     stop: StopRequest,
     photographs: Path | None = None,
+    selection: Path | None = None,
     start: Path | None = None,
+    first_phase: int = 1,
 ) -> dict:
     """All steps; returns what was measured on the held-out side.
 
-    `start` is a critic or a run of the first phase whose weights the second one starts from;
-    without it the first phase is run too.
+    `start` is a critic, or the run of a phase, whose weights `first_phase` starts from; without it
+    that is the first phase, which starts from nothing. The third phase needs `selection`.
     """
     backbone = load_start(start) if start else None
-    phases = ((1, scale.first_steps), (2, scale.second_steps))
-    for phase, num_steps in phases[1:] if start else phases:
+    phases = {1: scale.first_steps, 2: scale.second_steps}
+    if selection is not None:
+        phases[3] = scale.third_steps
+    phases = {phase: steps for phase, steps in phases.items() if phase >= first_phase}
+    for phase, num_steps in phases.items():
         config = PretrainConfig.of_phase(phase, seed=seed)
         pretrain(
             out / f"pretrain-{phase}",
             config,
             num_steps=num_steps,
             schedule_steps=SCHEDULE_STEPS[phase] if num_steps == NUM_STEPS[phase] else None,
-            check_every=scale.check_every,
+            check_every=scale.check_every or CHECK_EVERY[phase],
             photographs=photographs,
+            selection=selection if phase == 3 else None,
             start=backbone,
             stop=stop,
         )
@@ -156,8 +166,8 @@ def build(
             "name": "ELIQ embedded critic",
             "licence": "Apache-2.0",
             "pretraining": {
-                "steps": [scale.first_steps, scale.second_steps],
-                **({"first_phase": f"weights of {start.name}"} if start else {}),
+                "steps": {str(phase): steps for phase, steps in phases.items()},
+                **({"start": f"weights of {start.name}"} if start else {}),
                 "seed": seed,
                 "images": "rendered"
                 + (" and photographs" if photographs else "")
@@ -194,11 +204,19 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--photographs", type=Path, help="folder that photographs.py made")
-    parser.add_argument("--start", type=Path, help="critic that stands in for the first phase")
+    parser.add_argument("--selection", type=Path, help="the same, made with --use selection")
+    parser.add_argument("--start", type=Path, help="a critic, or the run of a phase, to start from")
+    parser.add_argument(
+        "--first-phase", type=int, choices=(2, 3), default=2, help="that --start goes on with"
+    )
     parser.add_argument("--install", action="store_true", help="replace eliq/embedded/")
     parser.add_argument("--smoke", action="store_true", help="every step once, in a minute")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    if args.selection and not args.photographs:
+        parser.error("--selection chooses among weights trained on photographs: give --photographs")
+    if args.first_phase == 3 and not args.selection:
+        parser.error("--first-phase 3 chooses its weights on photographs: give --selection")
     torch.set_num_threads(args.threads)
     try:
         with StopRequest() as stop:
@@ -210,7 +228,9 @@ def main(argv: list[str] | None = None) -> int:
                     seed=args.seed,
                     stop=stop,
                     photographs=args.photographs,
+                    selection=args.selection,
                     start=args.start,
+                    first_phase=args.first_phase if args.start else 1,
                 )
             except Stopped:
                 log.warning("stopped and saved; the same command goes on from here")

@@ -26,9 +26,8 @@ EMBEDDED_INSTRUCTIONS = Instructions(
     alignment="does it show: {prompt}?",
 )
 EMBEDDED_PATCHES = PatchConfig(
-    # 515 x 515 px; at 512 x 512 rounding makes some larger squares 480 px wide.
     min_pixels=96 * 96,
-    max_pixels=266_000,
+    max_pixels=448 * 448,  # docs/decisions/0013
     second_frame="log_gradient",
 )
 MAX_PROMPT_TOKENS = 96

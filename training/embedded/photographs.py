@@ -3,13 +3,12 @@
     python -m training.embedded.photographs packages/ --out runs/photographs
     python -m training.embedded.photographs packages/ --out runs/selection --use selection
 
-`packages/` holds the unpacked Debian packages that `TRAINING` and `SELECTION` name (`apt-get
-download NAME`, then `dpkg -x NAME_*.deb packages/`). A photograph is shrunk by half or more, which
-removes what its own JPEG and sensor left in it, and kept as PNG; about 100 MB. No opinion on any
-of them is used: they are only the undamaged end of severity ladders. Reading the JPEG XL files
-needs `djxl` (Debian's libjxl-tools).
-
-The photographs of `benchmarks/photo_ladder.py` (scikit-image, scikit-learn) are in neither list.
+`packages/` holds the unpacked packages that `photograph_lists.py` names: those of Debian (`apt-get
+download NAME`, then `dpkg -x NAME_*.deb packages/`) and, for training, those of npm (`npm pack
+NAME@VERSION`, then `tar -xzf NAME-VERSION.tgz --one-top-level=packages/NAME-VERSION`). A photograph
+is shrunk by half or more, which removes what its own JPEG and sensor left in it, and kept as PNG;
+about 150 MB. No opinion on any of them is used: they are only the undamaged end of severity
+ladders. Reading the JPEG XL files needs `djxl` (Debian's libjxl-tools).
 """
 
 from __future__ import annotations
@@ -25,85 +24,20 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFilter
 from tqdm import tqdm
 
 from eliq.errors import TrainingError
 
+from .photograph_lists import SELECTION, TRAINING
 from .photolike import mean_colour
 
 __all__ = ["SELECTION", "TRAINING", "Photographs", "prepare_photographs"]
 
 log = logging.getLogger("eliq")
 
-# (package and version, licence of the files, files). All Creative Commons.
-TRAINING = (
-    (
-        "budgie-backgrounds 4.2-1",
-        "CC0-1.0",
-        (
-            "abstract-spiral.jxl beacon-street-sunset.jxl blue-periwinkle.jxl canyon-wren.jxl "
-            "casa-mila.jxl extreme-desert-hike.jxl high-trestle-trail.jxl lake-sherburne.jxl "
-            "oakland-zoo-otters.jxl ocean-waves.jxl perched-osprey.jxl perched-shrike.jxl "
-            "piazza-gae-aulenti.jxl pondering-heron.jxl roman-colosseum.jxl saturnian-profile.jxl "
-            "singaporean-cityscape.jxl sunning-anhinga.jxl tea-gardens.jxl the-spices-of-life.jxl"
-        ),
-    ),
-    (
-        "lomiri-wallpapers-16.04 20.04.0-2",
-        "CC-BY-4.0, CC-BY-SA-4.0, CC0-1.0 (its debian/copyright says which)",
-        (
-            "Bridge_by_Sander_Klootwijk.jpg Dragonfly_by_Bolly.jpg Picture_0B_by_freespace.jpg "
-            "Picture_1A_by_freespace.jpg Wine_by_Jakkub_Mede.jpg "
-            "aitzgorri_by_Aitzol_Berasategi.jpg free_by_Peter_Nerlich.jpg "
-            "friends_by_Aitzol_Berasategi.jpg greentock_by_Peter_Nerlich.jpg "
-            "life_by_Aitzol_Berasategi.jpg picosdeeuropa_by_Aitzol_Berasategi.jpg "
-            "seeding_by_Clements_Engelhardt.jpg sunset_by_Aitzol_Berasategi.jpg"
-        ),
-    ),
-    (
-        "lomiri-wallpapers-20.04 20.04.0-2",
-        "CC-BY-SA-3.0",
-        "Kleiber_by_Lukas_Baubkus.jpg",
-    ),
-    (
-        "ukui-wallpapers 20.04.4-1",
-        "CC-BY-SA-3.0",
-        (
-            "bluebird.jpg bridgecity.jpg bridgecity2.jpg flamingos.jpg horse.jpg house.jpg "
-            "look.jpg mountain-range.jpg mountain.jpg mountain2.jpg planet-ascending.jpg sea.jpg "
-            "sky.jpg snowy-mountains.jpg still-life.jpg sunf.jpg"
-        ),
-    ),
-    (
-        "gnome-backgrounds 3.38.0-1",
-        "CC-BY-SA-3.0",
-        "Dark_Ivy.jpg Road.jpg",
-    ),
-)
-# Looked at to choose between critics, never trained on.
-SELECTION = (
-    (
-        "mate-backgrounds 1.26.0-1",
-        "GPL-2+",
-        (
-            "Garden.jpg Dune.jpg nature/Wood.jpg Aqua.jpg TwoWings.jpg Storm.jpg GreenMeadow.jpg "
-            "RainDrops.jpg FreshFlower.jpg LadyBird.jpg YellowFlower.jpg"
-        ),
-    ),
-    (
-        "plasma-workspace-wallpapers 4:5.27.5-2",
-        "GPL-2+",
-        (
-            "FallenLeaf/contents/images/2560x1600.jpg Path/contents/images/2560x1600.jpg "
-            "EveningGlow/contents/images/2560x1600.jpg Grey/contents/images/2560x1600.jpg "
-            "ColorfulCups/contents/images/2560x1600.jpg "
-            "OneStandsOut/contents/images/2560x1600.jpg BytheWater/contents/images/2560x1600.jpg "
-            "Kite/contents/images/2560x1600.jpg"
-        ),
-    ),
-)
 LONGEST_PX = 1600
+_LEAST_DETAIL = 1.0  # of 255
 
 
 def _decode(path: Path, scratch: Path) -> Image.Image:
@@ -176,6 +110,10 @@ class Photographs:
                 "python -m training.embedded.photographs"
             )
         self._held: dict[Path, np.ndarray] = {}
+        self._sides = []
+        for path in self.paths:
+            with Image.open(path) as opened:  # its header alone
+                self._sides.append(min(opened.size))
 
     def _image(self, index: int) -> np.ndarray:
         path = self.paths[index]
@@ -188,10 +126,15 @@ class Photographs:
         """A random view, uint8 [size_px, size_px, 3], and a prompt that names its mean colour.
 
         A square part of the photograph at a random scale of one or less, mirrored or not, in other
-        tones and colours or in none. Of three parts the one with the most detail, since an empty
-        sky has nothing that damage could spoil.
+        tones and colours or in none. Of three parts, half of the time, the one with the most
+        detail, else the first that is not empty: where an empty sky has nothing that damage could
+        spoil, a plain or softly focused part teaches that it is not damaged. One view in five is
+        softened as by a lens. Photographs that would have to be enlarged, which blurs them, are
+        taken only where there are no larger ones.
         """
-        image = self._image(int(rng.integers(len(self.paths))))
+        sharp = [i for i, side in enumerate(self._sides) if side >= 0.9 * size_px]
+        sharp = sharp or range(len(self.paths))
+        image = self._image(sharp[int(rng.integers(len(sharp)))])
         height, width = image.shape[:2]
         parts = []
         for _ in range(3):
@@ -200,9 +143,13 @@ class Photographs:
             y, x = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
             parts.append(image[y : y + side, x : x + side])
         part = max(parts, key=lambda p: _detail(p, size_px))
+        if rng.random() < 0.5:
+            part = next((p for p in parts if _detail(p, size_px) > _LEAST_DETAIL), part)
         picture = Image.fromarray(part)
         if picture.size[0] != size_px:
             picture = picture.resize((size_px, size_px), Image.Resampling.LANCZOS)
+        if rng.random() < 0.2:
+            picture = picture.filter(ImageFilter.GaussianBlur(rng.uniform(0.4, 1.2)))
         if rng.random() < 0.5:
             picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         values = np.asarray(picture).astype(np.float32) / 255

@@ -3,20 +3,27 @@
     python -m training.embedded.pretrain --out runs/embedded/pretrain
     python -m training.embedded.pretrain --out runs/embedded/second --phase 2 --start DIR \
         --photographs runs/photographs
+    python -m training.embedded.pretrain --out runs/embedded/third --phase 3 --start DIR \
+        --photographs runs/photographs --selection runs/selection
 
-Two phases. The first starts from random weights, on small images and with a curriculum of prompts.
-The second starts from the weights of the first (`DIR`: its run directory, or a finished critic),
-with optimizers of its own: everything is then seen at the sizes that are scored, ladders are also
-compared across images, and each has a twin that must score the same.
+Three phases. The first starts from random weights, on small images and with a curriculum of
+prompts. The others start from the weights of the one before (`DIR`: its run directory, or a
+finished critic), with optimizers of their own. In the second everything is seen at the sizes that
+are scored, ladders are also compared across images, and each has a twin that must score the same.
+The third is for photographs: most batches are their ladders, at the size that is read of large
+pictures. Its weights are a running average, looked at on other photographs every few hundred steps;
+the best are kept in `best/` of the run directory.
 
 Hardware: two CPU cores with bfloat16 (AMX or AVX-512 BF16), 4 GB. Time: about 140 minutes for the
-first phase and 75 for the second. A killed run goes on where it was with the same command.
+first phase, 75 for the second and 90 for the third. A killed run goes on where it was with the same
+command.
 Expect: the selection figures that training/LOG.md gives for these runs.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import math
 import sys
@@ -37,21 +44,23 @@ from eliq.backbone import Backbone
 from eliq.errors import TrainingError
 
 from ..curves import CurveLog
-from ..run_state import RunState, StopRequest
+from ..run_state import RunState, StopRequest, latest_complete
 from .attention import use_matmul_attention
 from .auxiliary import DEFAULT_WEIGHTS, Auxiliary, LossWeights, batch_losses
 from .batches import BatchMaker, Level
 from .model import make_backbone, train_tokenizer
 from .photographs import Photographs
 from .scenes import FULL_DIFFICULTY, scene_renderer
+from .select_photographs import photograph_figures
 from .selection import select_alignment, select_ladders
 
 log = logging.getLogger("eliq")
 
 # By phase: the steps of the schedule, and where a run is stopped. The shipped critic is of the
 # first phase alone; the end of the second orders photographs worse than its middle (LOG).
-SCHEDULE_STEPS = {1: 5000, 2: 3000}
-NUM_STEPS = {1: 5000, 2: 2400}
+SCHEDULE_STEPS = {1: 5000, 2: 3000, 3: 3000}
+NUM_STEPS = {1: 5000, 2: 2400, 3: 3000}
+CHECK_EVERY = {1: 500, 2: 500, 3: 250}
 # While ladders are made, larger pictures are read at this area, at which a picture that is a little
 # larger or smaller is the same picture: the twins of the second phase.
 TWIN_PIXELS = 150_000
@@ -72,6 +81,11 @@ SECOND_LEVEL = Level(
     0.0, 165, 24, 2, True, 0.55, (128, 192, 256, 256), 0.95,
     ladder_px=(192, 256, 320, 464, 512, 576), photolike=0.6, related=0.35,
 )  # fmt: skip
+# Ladders of photographs, and prompts as before so that they are not forgotten.
+THIRD_LEVEL = Level(
+    0.0, 165, 24, 2, True, 0.75, (256,), 0.7,
+    ladder_px=(192, 256, 320, 384, 448, 512), photolike=0.7, related=0.35,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -87,12 +101,18 @@ class PretrainConfig:
     cooldown: float = 0.35
     alignment_rows: int = 32
     ladders: int = 6
+    average: float = 0.0  # decay of the running average of the weights, 0 = none
 
     @classmethod
     def of_phase(cls, phase: int, *, seed: int = 0) -> PretrainConfig:
-        """Those that were run; the second phase is gentler and cools down sooner."""
+        """Those that were run; the later phases are gentler."""
         if phase == 1:
             return cls(seed=seed)
+        if phase == 3:
+            return cls(
+                seed=seed, phase=3, muon_learning_rate=4e-4, adam_learning_rate=4e-4,
+                warmup_steps=100, cooldown=0.5, ladders=12, average=0.995,
+            )  # fmt: skip
         return cls(
             seed=seed, phase=2, muon_learning_rate=1e-3, adam_learning_rate=1e-3, warmup_steps=200,
             cooldown=0.75, ladders=8,
@@ -100,8 +120,8 @@ class PretrainConfig:
 
     def level(self, share: float) -> Level:
         """What is trained on at a share 0..1 of the run."""
-        if self.phase == 2:
-            return SECOND_LEVEL
+        if self.phase > 1:
+            return SECOND_LEVEL if self.phase == 2 else THIRD_LEVEL
         return [level for level in LEVELS if level.start <= share][-1]
 
 
@@ -215,12 +235,17 @@ def new_model(backbone: Backbone) -> nn.Module:
 
 
 def load_pretrained(run_dir: Path, config: PretrainConfig) -> Backbone:
-    """The pretrained backbone of a run, its helper heads dropped.
+    """The pretrained backbone of a run, its helper heads dropped; of the third phase its best.
 
     Raises:
         TrainingError: no checkpoint there.
     """
     backbone = make_backbone(make_tokenizer(), seed=config.seed)
+    if config.average:
+        best = RunState(run_dir / "best", fingerprint_of(config))
+        if best.load_latest(modules={"average": backbone.model}) is None:
+            raise TrainingError(f"{run_dir}/best must hold weights, but holds none: run pretrain")
+        return backbone.eval()
     model = new_model(backbone)
     state = RunState(run_dir, fingerprint_of(config))
     # A run checkpoint is read whole or not at all, its optimizers too.
@@ -231,15 +256,65 @@ def load_pretrained(run_dir: Path, config: PretrainConfig) -> Backbone:
 
 
 def load_start(path: Path) -> Backbone:
-    """The backbone of a finished critic, or of a run directory of phase 1 with seed 0."""
+    """The backbone of a finished critic, or of a run directory of phase 1 or 2 with seed 0."""
     if (path / "config.json").is_file():
         return Scorer.from_pretrained(path, device="cpu").backbone
-    return load_pretrained(path, PretrainConfig())
+    found = latest_complete(path)
+    state = json.loads((found / "state.json").read_bytes()) if found else {}
+    phase = state.get("fingerprint", {}).get("phase", 1)
+    return load_pretrained(path, PretrainConfig.of_phase(phase))
 
 
 def fingerprint_of(config: PretrainConfig) -> dict:
     """What a resumed run must agree in; the number of steps may be changed on the way."""
-    return asdict(config)
+    facts = asdict(config)
+    if not config.average:  # runs from before there was one go on
+        del facts["average"]
+    return facts
+
+
+class _Average:
+    """A running average of weights, looked at on photographs; the best that was seen is kept."""
+
+    def __init__(self, backbone: Backbone, config: PretrainConfig, out: Path, folder: Path) -> None:
+        self.backbone = make_backbone(backbone.tokenizer, seed=config.seed).eval()
+        self.backbone.model.load_state_dict(backbone.model.state_dict())
+        self.folder, self.decay = folder, config.average
+        self.best_score = -math.inf
+        self._state = RunState(out / "best", fingerprint_of(config), keep=1)
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        mine, its = self.backbone.model.state_dict(), model.state_dict()
+        for name, tensor in mine.items():
+            tensor.lerp_(its[name].to(tensor.dtype), 1 - self.decay)
+
+    def check(self, step: int) -> dict[str, float]:
+        """Selection figures: of scenes, and of every third photograph by the mean of the margins.
+
+        Those of the highest ``score`` are kept: order within and across photographs, and prompts.
+        """
+
+        def score(images: list[torch.Tensor]) -> tuple[list[float], list[float]]:
+            values: list[float] = []
+            with torch.autocast("cpu", torch.bfloat16):
+                for start in range(0, len(images), 8):
+                    part = images[start : start + 8]
+                    margins = self.backbone.embed(part, [""] * len(part)).margins
+                    values += margins[:, :2].mean(1).tolist()
+            return values, values
+
+        found = select_alignment(self.backbone, size_px=256)
+        swaps = float(np.mean([value for kind, value in found.items() if kind != "shuffle"]))
+        photographs = photograph_figures(score, folder=self.folder, severities=(1, 3, 5), every=3)
+        for name in ("above", "below"):  # of calibrated scores, which margins are not
+            del photographs[name]
+        found |= photographs
+        found["score"] = photographs["within"] + photographs["pooled"] + swaps
+        if found["score"] > self.best_score:
+            self.best_score = found["score"]
+            self._state.save(step, modules={"average": self.backbone.model}, extra=found)
+        return found
 
 
 def pretrain(
@@ -251,14 +326,21 @@ def pretrain(
     workers: int = 1,
     check_every: int = 500,
     photographs: Path | None = None,
+    selection: Path | None = None,
     start: Backbone | None = None,
     stop: StopRequest,
 ) -> None:
     """Run or resume the pretraining; it ends early, and saved, where `stop` is requested.
 
     `start` gives the weights of a new run; without it they are random. The learning rate and the
-    curriculum are those of a run of `schedule_steps`, by default `num_steps`.
+    curriculum are those of a run of `schedule_steps`, by default `num_steps`. `selection` is a
+    folder of the photographs on which a running average of the weights is looked at.
     """
+    if config.average and selection is None:
+        raise TrainingError(
+            "the third phase chooses its weights on photographs: give --selection, a folder that "
+            "photographs.py --use selection made"
+        )
     out.mkdir(parents=True, exist_ok=True)
     scene_renderer(FULL_DIFFICULTY)  # fails at once where the font is missing
     tokenizer = make_tokenizer()
@@ -276,7 +358,13 @@ def pretrain(
     state = RunState(out, fingerprint_of(config))
     curves = CurveLog(out)
     schedule = schedule_steps or num_steps
-    resumed = state.load_latest(modules={"model": model}, optimizers=optimizers)
+    modules: dict[str, nn.Module] = {"model": model}
+    average = _Average(backbone, config, out, selection) if config.average and selection else None
+    if average is not None:
+        modules["average"] = average.backbone.model
+    resumed = state.load_latest(modules=modules, optimizers=optimizers)
+    if average is not None and resumed:
+        average.best_score = resumed["best_score"]
     step = resumed["step"] if resumed else 0
     curves.truncate(step)
     if step >= num_steps:
@@ -307,6 +395,8 @@ def pretrain(
         if not math.isfinite(norm):
             log.warning("step %d: gradient is not finite, step left out", step)
         step += 1
+        if average is not None:
+            average.update(backbone.model)
         progress.update()
         if step % 10 == 0:
             curves.append(
@@ -318,7 +408,10 @@ def pretrain(
             )
         if step % check_every == 0 or step == num_steps:
             model.eval()
-            checks = select_alignment(backbone) | select_ladders(backbone)
+            if average is not None:
+                checks = average.check(step)
+            else:
+                checks = select_alignment(backbone) | select_ladders(backbone)
             model.train()
             curves.append(step, validation=checks)
             curves.draw("Pretraining of the embedded critic")
@@ -326,9 +419,9 @@ def pretrain(
         if stop.requested or step % check_every == 0 or step == num_steps:
             state.save(
                 step,
-                modules={"model": model},
+                modules=modules,
                 optimizers=optimizers,
-                extra={"bases": bases},
+                extra={"bases": bases} | ({"best_score": average.best_score} if average else {}),
             )
         if stop.requested:
             break
@@ -339,19 +432,22 @@ def main(argv: list[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--out", type=Path, default=Path("runs/embedded/pretrain"))
-    parser.add_argument("--phase", type=int, choices=(1, 2), default=1)
-    parser.add_argument("--start", type=Path, help="run directory of phase 1, or a critic")
+    parser.add_argument("--phase", type=int, choices=(1, 2, 3), default=1)
+    parser.add_argument("--start", type=Path, help="run directory of the phase before, or a critic")
     parser.add_argument("--steps", type=int, help="default: those of the phase")
     parser.add_argument("--workers", type=int, default=1, help="processes that render")
     parser.add_argument("--threads", type=int, default=2, help="that train")
-    parser.add_argument("--check-every", type=int, default=500)
+    parser.add_argument("--check-every", type=int, help="steps; default: those of the phase")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--photographs", type=Path, help="folder that photographs.py made")
+    parser.add_argument("--selection", type=Path, help="the same with --use selection, for phase 3")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(args.threads)
-    if (args.phase == 2) != (args.start is not None):
-        parser.error("--phase 2 starts from weights, phase 1 from none: give --start with 2 alone")
+    if (args.phase > 1) != (args.start is not None):
+        parser.error("phase 1 starts from nothing, the others from weights: give --start with them")
+    if (args.phase == 3) != (args.selection is not None):
+        parser.error("phase 3 chooses its weights on photographs: give --selection with it alone")
     with StopRequest() as stop:
         pretrain(
             args.out,
@@ -360,8 +456,9 @@ def main(argv: list[str] | None = None) -> int:
             schedule_steps=None if args.steps else SCHEDULE_STEPS[args.phase],
             start=load_start(args.start) if args.start else None,
             workers=args.workers,
-            check_every=args.check_every,
+            check_every=args.check_every or CHECK_EVERY[args.phase],
             photographs=args.photographs,
+            selection=args.selection,
             stop=stop,
         )
     return stop.exit_code

@@ -123,18 +123,20 @@ def photograph_figures(
     folder: Path | None = None,
     side_px: int = 512,
     distortions: Sequence[str] = _MORE_DISTORTIONS,
+    severities: Sequence[int] = (1, 2, 3, 4, 5),
+    every: int = 1,
 ) -> dict[str, float]:
-    """The figures of the module's head, by name.
+    """The figures of the module's head, by name, of every `every`-th photograph.
 
     `score` gives visual quality, raw and calibrated, of images [3, H, W] in [0, 1].
     """
-    images = _photographs(folder, side_px)
+    images = _photographs(folder, side_px)[::every]
     raw, calibrated, moved = [], [], []
     for seed, image in enumerate(images):
         steps = [
             step[0]
             for index, name in enumerate(distortions)
-            for step in ladder(image, name, rng=1000 * seed + index)
+            for step in ladder(image, name, severities, rng=1000 * seed + index)
         ]
         changed = _changed(image)
         values, shown = score([_tensor(i) for i in (image, *steps, *changed.values())])
@@ -145,7 +147,7 @@ def photograph_figures(
         moved.append(np.abs(values[whole:] - values[0]))
     undamaged = np.array(raw)[:, :1]  # [P,1]
     damaged = np.array(raw)[:, 1:].reshape(len(images), len(distortions), -1)  # [P,D,5]
-    severity = np.arange(1.0 + damaged.shape[2])
+    severity = np.array([0.0, *severities])
     within, pooled = {}, []
     for index, name in enumerate(distortions):
         chains = np.concatenate([undamaged, damaged[:, index]], axis=1)
@@ -153,7 +155,7 @@ def photograph_figures(
         pooled.append(srcc(chains.ravel(), -np.tile(severity, len(images))))
     spread = float(np.std(np.array(raw)))
     shown = np.array(calibrated)
-    severe = shown[:, 1:].reshape(damaged.shape)[:, :, 3:]
+    severe = shown[:, 1:].reshape(damaged.shape)[:, :, severity[1:] >= 4]
     return {
         "within": float(np.mean(list(within.values()))),
         "pooled": float(np.mean(pooled)),
