@@ -10,9 +10,10 @@
 
 Steps: pretrain the backbone in three phases, on rendered images and on ladders of photographs;
 make positives of both; build a supervision set from them; and then the same stages 1 and 2,
-calibration and export as any critic (`training.train_critic`). Every step goes on where it was
-after a kill. Without `--photographs` everything is rendered, there is no third phase, and the
-critic orders damage in photographs worse (training/LOG.md).
+calibration and export as any critic (`training.train_critic`); at last calibrate visual quality
+on photographs. Every step goes on where it was after a kill. Without `--photographs` everything is
+rendered, there is no third phase, and the critic orders damage in photographs worse
+(training/LOG.md).
 
 Hardware: two CPU cores with bfloat16, 6 GB of memory, 3 GB of disk. Time: about six hours.
 Expect: the figures of the newest run in training/LOG.md. Needs Debian's fonts-noto-color-emoji.
@@ -37,6 +38,7 @@ from ..pipeline import Stopped, train_critic
 from ..run_state import StopRequest
 from ..stage1_config import Stage1Config
 from ..stage2_config import Stage2Config
+from .photograph_calibration import calibrate_on_photographs
 from .photographs import Photographs
 from .positives import render_positives
 from .pretrain import (
@@ -176,6 +178,8 @@ def build(
         },
         stop=stop,
     )
+    if selection is not None:
+        report["photographs"] = calibrate_on_photographs(out / "critic", selection)
     card = out / "critic" / "README.md"
     card.write_text(CARD.read_text(encoding="utf-8"), encoding="utf-8")
     return report

@@ -35,8 +35,10 @@ from eliq.errors import TrainingError
 from eliq.supervision import ladder
 
 __all__ = [
+    "PHOTOGRAPH_DISTORTIONS",
     "SELECTION_DISTORTIONS",
     "SELECTION_PHOTOGRAPHS",
+    "load_photographs",
     "photograph_figures",
     "select_photographs",
 ]
@@ -45,11 +47,13 @@ SELECTION_PHOTOGRAPHS = ("brick", "grass", "gravel", "camera", "coins", "moon")
 SELECTION_DISTORTIONS = (
     "jpeg", "noise", "blur", "low_contrast", "dark", "pixelate", "motion", "posterize",
 )  # fmt: skip
-_MORE_DISTORTIONS = (*SELECTION_DISTORTIONS, "colour_cast", "specks", "interference")
+PHOTOGRAPH_DISTORTIONS = (*SELECTION_DISTORTIONS, "colour_cast", "specks", "interference")
 
 
-def _photographs(folder: Path | None, side_px: int) -> list[np.ndarray]:
+def load_photographs(folder: Path | None, side_px: int | None) -> list[np.ndarray]:
     """Images uint8 [side, side, 3]: the corners of the grey ones, the middles of those in `folder`.
+
+    Whole, [H, W, 3], where `side_px` is None.
 
     Raises:
         TrainingError: scikit-image is not installed, or `folder` has no PNG.
@@ -68,7 +72,7 @@ def _photographs(folder: Path | None, side_px: int) -> list[np.ndarray]:
     for path in more:
         with Image.open(path) as opened:
             whole = np.array(opened.convert("RGB"))
-        y, x = ((size - side_px) // 2 for size in whole.shape[:2])
+        y, x = ((size - (side_px or size)) // 2 for size in whole.shape[:2])
         images.append(whole[max(y, 0) :, max(x, 0) :][:side_px, :side_px])
     return images
 
@@ -88,7 +92,7 @@ def select_photographs(
 
     `score` gives the visual quality of images [3, H, W] in [0, 1].
     """
-    images = _photographs(folder, side_px)
+    images = load_photographs(folder, side_px)
     found = {}
     for name in distortions:
         values = []
@@ -122,7 +126,7 @@ def photograph_figures(
     *,
     folder: Path | None = None,
     side_px: int = 512,
-    distortions: Sequence[str] = _MORE_DISTORTIONS,
+    distortions: Sequence[str] = PHOTOGRAPH_DISTORTIONS,
     severities: Sequence[int] = (1, 2, 3, 4, 5),
     every: int = 1,
 ) -> dict[str, float]:
@@ -130,7 +134,7 @@ def photograph_figures(
 
     `score` gives visual quality, raw and calibrated, of images [3, H, W] in [0, 1].
     """
-    images = _photographs(folder, side_px)[::every]
+    images = load_photographs(folder, side_px)[::every]
     raw, calibrated, moved = [], [], []
     for seed, image in enumerate(images):
         steps = [
