@@ -15,7 +15,7 @@ pictures. Its weights are a running average, looked at on other photographs ever
 the best are kept in `best/` of the run directory.
 
 Hardware: two CPU cores with bfloat16 (AMX or AVX-512 BF16), 4 GB. Time: about 140 minutes for the
-first phase, 75 for the second and 90 for the third. A killed run goes on where it was with the same
+first phase, 75 for the second and 25 for the third. A killed run goes on where it was with the same
 command.
 Expect: the selection figures that training/LOG.md gives for these runs.
 """
@@ -56,10 +56,10 @@ from .selection import select_alignment, select_ladders
 
 log = logging.getLogger("eliq")
 
-# By phase: the steps of the schedule, and where a run is stopped. The shipped critic is of the
-# first phase alone; the end of the second orders photographs worse than its middle (LOG).
+# By phase: the steps of the schedule, and where a run is stopped: the end of the second orders
+# photographs worse than its middle, and the third is best after 500 steps (LOG).
 SCHEDULE_STEPS = {1: 5000, 2: 3000, 3: 3000}
-NUM_STEPS = {1: 5000, 2: 2400, 3: 3000}
+NUM_STEPS = {1: 5000, 2: 2400, 3: 750}
 CHECK_EVERY = {1: 500, 2: 500, 3: 250}
 # While ladders are made, larger pictures are read at this area, at which a picture that is a little
 # larger or smaller is the same picture: the twins of the second phase.
