@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..errors import BulkError, PromptError
-from ..prompt_lists import iterate_prompt_list
+from ..prompt_lists import PATH_KEYS, PROMPT_KEYS, iterate_prompt_list
 from .fingerprint import RUN_NAME
 from .items import IMAGE_SUFFIXES, Item
 
-__all__ = ["METADATA_NAMES", "list_folder", "list_manifest"]
+__all__ = ["METADATA_NAMES", "iterate_manifest", "list_folder", "list_manifest", "path_key"]
 
 METADATA_NAMES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
-_PATH_KEYS = ("path", "file_name", "image_path")
-_PROMPT_KEYS = ("prompt", "text", "caption")
 
 
 def list_folder(
@@ -53,7 +52,8 @@ def _below(
         return  # the result of another run: its thumbnails are no images of the set
     own = next((name for name in METADATA_NAMES if name in names), None)
     if own is not None:
-        metadata = _read_metadata(os.path.join(folder, own))
+        rows = iterate_manifest(os.path.join(folder, own))
+        metadata = {path_key(path): prompt for path, prompt in rows}
     for name, is_folder in entries:
         path = os.path.join(folder, name)
         if name.startswith("."):
@@ -64,7 +64,7 @@ def _below(
         elif name.lower().endswith(IMAGE_SUFFIXES):
             prompt = prompt_of(path) if prompt_of else None
             if prompt is None and metadata is not None:
-                prompt = metadata.get(_key(path))
+                prompt = metadata.get(path_key(path))
             yield Item(
                 id=Path(os.path.relpath(path, root)).as_posix(),
                 path=path,
@@ -106,13 +106,22 @@ def list_manifest(manifest_path: str) -> Iterator[Item]:
         )
 
 
-def _read_metadata(path: str) -> dict[str, str | None]:
-    folder = os.path.dirname(path)
-    return {_key(os.path.join(folder, name)): prompt for name, prompt in _manifest_rows(path)}
+def iterate_manifest(manifest_path: str) -> Iterator[tuple[str, str | None]]:
+    """The paths of a .csv, .jsonl or .parquet as they are reached from here, each with its prompt;
+    an empty prompt is none.
+
+    Raises:
+        BulkError: as `list_manifest`.
+    """
+    folder = os.path.dirname(manifest_path)
+    for name, prompt in _manifest_rows(manifest_path):
+        yield os.path.join(folder, name), prompt if prompt and prompt.strip() else None
 
 
-def _key(path: str) -> str:
-    return os.path.normcase(os.path.abspath(path))
+def path_key(path: str) -> str:
+    """``path`` in a form in which the same path, written in two ways, is the same text."""
+    # macOS lists names decomposed while a list has them composed.
+    return unicodedata.normalize("NFC", os.path.normcase(os.path.abspath(path)))
 
 
 def _manifest_rows(path: str) -> Iterator[tuple[str, str | None]]:
@@ -132,18 +141,18 @@ def _parquet_rows(path: str) -> Iterator[tuple[str, str | None]]:
     try:
         with pq.ParquetFile(path) as file:
             names = file.schema_arrow.names
-            path_key = next((key for key in _PATH_KEYS if key in names), None)
-            prompt_key = next((key for key in _PROMPT_KEYS if key in names), None)
-            if path_key is None:
+            path_column = next((key for key in PATH_KEYS if key in names), None)
+            prompt_column = next((key for key in PROMPT_KEYS if key in names), None)
+            if path_column is None:
                 raise BulkError(
-                    f"{path}: expected a column {' or '.join(_PATH_KEYS)}, found "
+                    f"{path}: expected a column {' or '.join(PATH_KEYS)}, found "
                     f"{', '.join(names)[:200]}"
                 )
-            columns = [key for key in (path_key, prompt_key) if key is not None]
+            columns = [key for key in (path_column, prompt_column) if key is not None]
             row_number = 0
             for batch in file.iter_batches(batch_size=4096, columns=columns):
-                prompts = batch[prompt_key].to_pylist() if prompt_key else [None] * len(batch)
-                for name, prompt in zip(batch[path_key].to_pylist(), prompts, strict=True):
+                prompts = batch[prompt_column].to_pylist() if prompt_column else [None] * len(batch)
+                for name, prompt in zip(batch[path_column].to_pylist(), prompts, strict=True):
                     if not isinstance(name, str) or not isinstance(prompt, (str, type(None))):
                         raise BulkError(
                             f"{path}, row {row_number}: expected texts as path and prompt, found "

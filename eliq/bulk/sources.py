@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from ..errors import BulkError
 from .config import RunConfig
 from .items import IMAGE_SUFFIXES, Item
 from .listing import METADATA_NAMES, list_folder, list_manifest
+from .prompt_file import PromptFile
 from .tar_units import TarUnit
 from .tars import find_tars
 
@@ -27,11 +29,13 @@ class Source:
         kind: folder, imagefolder, manifest or tars.
         items: lists them, one at a time; not for tars.
         tars: not opened yet; empty for other kinds.
+        prompt_file: of a folder; counts while the items are listed.
     """
 
     kind: str
     items: Callable[[], Iterator[Item]] = field(default=lambda: iter(()))
     tars: tuple[TarUnit, ...] = ()
+    prompt_file: PromptFile | None = None
 
 
 def find_source(config: RunConfig) -> Source:
@@ -62,12 +66,13 @@ def find_source(config: RunConfig) -> Source:
     if find_tars(source) and not _has_images(source, out_dir):
         return _tars(source, config)
     has_metadata = any(os.path.isfile(os.path.join(source, name)) for name in METADATA_NAMES)
-    prompts = _prompts_by_path(config.prompts_path)
-    prompt_of = None if prompts is None else lambda path: prompts.get(_key(path))
-    return Source(
-        "imagefolder" if has_metadata else "folder",
-        lambda: _prompted(list_folder(source, skipped=out_dir, prompt_of=prompt_of), config.prompt),
-    )
+    kind = "imagefolder" if has_metadata else "folder"
+    if config.prompts_path is None:
+        listed = partial(list_folder, source, skipped=out_dir, prompt_of=None)
+        return Source(kind, lambda: _prompted(listed(), config.prompt))
+    prompts = _prompt_file(config.prompts_path)
+    listed = partial(list_folder, source, skipped=out_dir, prompt_of=prompts.prompt_of)
+    return Source(kind, lambda: prompts.counted(listed(), config.limit), prompt_file=prompts)
 
 
 def check_named(config: RunConfig) -> None:
@@ -109,16 +114,10 @@ def _has_images(folder: str, skipped: Path) -> bool:
     return next(list_folder(folder, skipped=skipped, prompt_of=None), None) is not None
 
 
-def _prompts_by_path(prompts_path: str | None) -> dict[str, str | None] | None:
-    if prompts_path is None:
-        return None
-    if not prompts_path.lower().endswith(MANIFEST_SUFFIXES):
-        raise BulkError(f"{prompts_path}: expected a .csv, .jsonl or .parquet of prompts")
-    return {_key(item.path): item.prompt for item in list_manifest(prompts_path)}
-
-
-def _key(path: str) -> str:
-    return os.path.normcase(os.path.realpath(path))
+def _prompt_file(path: str) -> PromptFile:
+    if not path.lower().endswith(MANIFEST_SUFFIXES):
+        raise BulkError(f"{path}: expected a .csv, .jsonl or .parquet of prompts")
+    return PromptFile(path)
 
 
 def _prompted(items: Iterator[Item], prompt: str | None) -> Iterator[Item]:
