@@ -36,6 +36,7 @@ class Item:
         shard, member: names of the tar and within it.
         offset, size: of the member's bytes in the tar; size None for a plain file.
         problem: why there is nothing to open: the tar itself is damaged.
+        flags: what is known of its prompt; of members of a tar alone.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Item:
     offset: int = 0
     size: int | None = None
     problem: str | None = None
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from ..errors import BulkError, PromptError
 from ..prompt_lists import PATH_KEYS, PROMPT_KEYS, iterate_prompt_list
 from .fingerprint import RUN_NAME
 from .items import IMAGE_SUFFIXES, Item
+from .prompt_texts import bounded_prompt
 
 __all__ = ["METADATA_NAMES", "iterate_manifest", "list_folder", "list_manifest", "path_key"]
 
@@ -87,7 +88,7 @@ def list_manifest(manifest_path: str) -> Iterator[Item]:
     folder = os.path.dirname(manifest_path)
     seen: set[int] = set()  # hashes: a list of millions of paths would fill the memory
     repeats: dict[str, int] = {}
-    for name, prompt in _manifest_rows(manifest_path):
+    for name, text in _manifest_rows(manifest_path):
         ident, count = name, repeats.get(name, 1)
         while hash(ident) in seen:  # a file may be called a.png#2
             count += 1
@@ -95,14 +96,13 @@ def list_manifest(manifest_path: str) -> Iterator[Item]:
         if count > 1:
             repeats[name] = count
         seen.add(hash(ident))
-        has_prompt = bool(prompt and prompt.strip())
-        path = os.path.join(folder, name)
+        prompt, path = _prompt(text), os.path.join(folder, name)
         yield Item(
             id=ident,
             path=path,
-            prompt=prompt if has_prompt else None,
-            prompt_source="manifest" if has_prompt else None,
-            has_sidecar=not has_prompt and os.path.isfile(f"{os.path.splitext(path)[0]}.txt"),
+            prompt=prompt,
+            prompt_source=None if prompt is None else "manifest",
+            has_sidecar=prompt is None and os.path.isfile(f"{os.path.splitext(path)[0]}.txt"),
         )
 
 
@@ -114,8 +114,12 @@ def iterate_manifest(manifest_path: str) -> Iterator[tuple[str, str | None]]:
         BulkError: as `list_manifest`.
     """
     folder = os.path.dirname(manifest_path)
-    for name, prompt in _manifest_rows(manifest_path):
-        yield os.path.join(folder, name), prompt if prompt and prompt.strip() else None
+    for name, text in _manifest_rows(manifest_path):
+        yield os.path.join(folder, name), _prompt(text)
+
+
+def _prompt(text: str | None) -> str | None:
+    return bounded_prompt(text)[0] if text and text.strip() else None
 
 
 def path_key(path: str) -> str:

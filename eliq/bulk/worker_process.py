@@ -21,7 +21,7 @@ from .items import Item
 
 __all__ = ["WorkerDied", "WorkerProcess"]
 
-_MOST_HEADER_BYTES = 16 << 20  # a prompt of 4 million characters, in JSON's escapes
+_MOST_HEADER_BYTES = 4 << 20  # a prompt of 100,000 characters takes 1.2 MB in JSON's escapes
 _PATIENCE = 6  # times the limit, for an image whose process hardly gets a core, or waits for a disk
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
