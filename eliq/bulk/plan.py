@@ -27,7 +27,7 @@ from .config import DEFAULT_PART_SIZE, RunConfig
 from .fingerprint import RUN_NAME
 from .items import Item, SubPart, items_digest, storable
 from .parts import is_done, remove_strays
-from .sources import find_source
+from .sources import find_source, nothing_found
 from .tar_units import TarUnit, limited_tars, merged_tars
 from .tars import tar_subparts
 
@@ -137,7 +137,7 @@ def plan_run(config: RunConfig, *, folder: Path | None = None) -> Plan:
             folder / _ITEMS_NAME, items, part_size, limit=config.limit
         )
         if not num_items:
-            raise BulkError(f"{config.source}: no images found in it")
+            raise BulkError(nothing_found(config.source))
         num_units = -(-num_items // part_size)
     stored = facts | {
         "num_units": num_units,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -13,11 +14,20 @@ from .config import RunConfig
 from .items import IMAGE_SUFFIXES, Item
 from .listing import METADATA_NAMES, list_folder, list_manifest
 from .prompt_file import PromptFile
+from .tar_reader import compression_of
 from .tar_units import TarUnit
 from .tars import find_tars
 
-__all__ = ["MANIFEST_SUFFIXES", "Source", "check_named", "check_source", "find_source"]
+__all__ = [
+    "MANIFEST_SUFFIXES",
+    "Source",
+    "check_named",
+    "check_source",
+    "find_source",
+    "nothing_found",
+]
 
+_MOST_DEPTH = 3  # of folders in which tars are looked for to name them
 MANIFEST_SUFFIXES = (".csv", ".jsonl", ".parquet")
 
 
@@ -98,13 +108,30 @@ def check_source(config: RunConfig) -> None:
     """
     source = find_source(config)
     if not source.tars and next(source.items(), None) is None:
-        raise BulkError(f"{config.source}: no images found in it")
+        raise BulkError(nothing_found(config.source))
+
+
+def nothing_found(source: str) -> str:
+    """What to say of a source without an image: whether there are tars further down."""
+    for depth in range(1, _MOST_DEPTH + 1):
+        pattern = os.path.join(glob.escape(source), *"*" * depth, "*.tar")
+        if os.path.isdir(source) and (tars := glob.glob(pattern)):
+            return (
+                f"{source}: no images found in it; {len(tars)} tars lie in folders below it, name "
+                f'them to score them: "{pattern}"'
+            )
+    return f"{source}: no images found in it"
 
 
 def _tars(source: str, config: RunConfig) -> Source:
     if config.prompts_path is not None:
         raise BulkError("--prompts: expected a folder as SOURCE; tars carry their prompts inside")
     paths = find_tars(source)
+    # One among others is a row that says so. It ends with the first that is not compressed.
+    if all(map(compression_of, paths)):
+        raise BulkError(
+            f"{paths[0]}: expected a plain tar, found {compression_of(paths[0])}: unpack it"
+        )
     root = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
     names = [Path(os.path.relpath(os.path.abspath(path), root)).as_posix() for path in paths]
     return Source("tars", tars=tuple(map(TarUnit, paths, names)))
