@@ -10,12 +10,20 @@ from typing import NamedTuple
 
 from .errors import PromptError
 
-__all__ = ["LIST_SUFFIXES", "ListedPrompt", "iterate_prompt_list", "read_prompt_list"]
+__all__ = [
+    "LIST_SUFFIXES",
+    "PATH_KEYS",
+    "PROMPT_KEYS",
+    "ListedPrompt",
+    "iterate_prompt_list",
+    "read_prompt_list",
+]
 
 LIST_SUFFIXES = (".jsonl", ".csv")
-# The second name of each is what Hugging Face's imagefolder metadata calls it.
-_PATH_KEYS = ("path", "file_name")
-_PROMPT_KEYS = ("prompt", "text")
+# The second name of each is what Hugging Face's imagefolder metadata calls it, the third what
+# tables of image-text pairs do. The first that is there counts.
+PATH_KEYS = ("path", "file_name", "image_path")
+PROMPT_KEYS = ("prompt", "text", "caption")
 
 
 class ListedPrompt(NamedTuple):
@@ -30,7 +38,7 @@ def read_prompt_list(list_path: str | os.PathLike[str]) -> list[ListedPrompt]:
     """The rows of a list, in order.
 
     ``.csv``: a header with ``path`` and ``prompt``. Anything else: one JSON object a line with
-    these two. ``file_name`` and ``text`` are understood in their place.
+    these two. `PATH_KEYS` and `PROMPT_KEYS` are understood in their place.
 
     Raises:
         PromptError: a file that cannot be read, or a row without a path or whose prompt is no text.
@@ -71,9 +79,9 @@ def _jsonl_rows(file: Iterable[str]) -> Iterator[tuple[int, object]]:
 
 def _listed(row: object, where: str) -> ListedPrompt:
     if not isinstance(row, dict):
-        raise PromptError(f"{where}: expected an object with {_PATH_KEYS[0]} and {_PROMPT_KEYS[0]}")
-    path = next((row[key] for key in _PATH_KEYS if row.get(key)), None)
-    prompt = next((row[key] for key in _PROMPT_KEYS if row.get(key) is not None), None)
+        raise PromptError(f"{where}: expected an object with {PATH_KEYS[0]} and {PROMPT_KEYS[0]}")
+    path = next((row[key] for key in PATH_KEYS if row.get(key)), None)
+    prompt = next((row[key] for key in PROMPT_KEYS if row.get(key) is not None), None)
     if not isinstance(path, str):
         raise PromptError(f'{where}: expected the image\'s "path", found {path!r}')
     if prompt is not None and not isinstance(prompt, str):

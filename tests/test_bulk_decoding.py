@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import signal
 import threading
@@ -119,6 +120,29 @@ def test_a_worker_that_dies_costs_one_row_and_a_slow_image_is_ended(tmp_path, mo
     assert classes.count("decoder_crashed") == 1 and classes.count("decode_timeout") == 1
     assert classes.count(None) == 4
     assert process._process.poll() is not None, "nothing is left running"
+
+
+def test_an_answer_as_the_time_ends_costs_no_other_image(tmp_path, monkeypatch):
+    """The process is ended for being late when its answer is there already."""
+    folder = write_folder(tmp_path / "images", 4, prompts=False)
+    items = [Item(path.name, str(path)) for path in sorted(folder.glob("*.png"))]
+    monkeypatch.setattr("eliq.bulk.worker_process._cpu_s", lambda pid: None)
+    workers = pool()
+    process, ended = workers._workers[0], []
+    set_deadline = process._set_deadline
+
+    def late(timeout_s):
+        if timeout_s is None and process.is_ready and not ended:
+            ended.append(process._process)
+            process.kill_if_late(math.inf)
+        set_deadline(timeout_s)
+
+    process._set_deadline = late
+    with workers:
+        found = list(workers.stream(iter(items)))
+        assert ended and process._process is not ended[0]
+    assert [one.item for one in found] == items
+    assert [one.facts["error"] for one in found] == [None] * 4
 
 
 def test_an_answer_that_makes_no_sense_is_a_crash():

@@ -212,6 +212,26 @@ def test_a_damaged_tar_is_a_row_and_no_end_of_the_run(tmp_path, kind, whole, wor
     assert items[-1].path == str(good)
 
 
+@pytest.mark.parametrize("name", ["a.tar.gz", "a.tar"])
+def test_compressed_tars_alone_are_refused_at_once(tmp_path, name):
+    data = write_tar(tmp_path / "plain", {"a.png": picture_bytes(0)}).read_bytes()
+    (tmp_path / name).write_bytes(gzip.compress(data))
+    with pytest.raises(BulkError, match=f"{name}: expected a plain tar, found gzip: unpack it"):
+        items_of(tmp_path / name, tmp_path / "out")
+    assert not list((tmp_path / "out").glob("plan*"))
+
+
+def test_tars_further_down_are_named(tmp_path):
+    folder = tmp_path / "set [1]"
+    for below in ("x", "y"):
+        (folder / below).mkdir(parents=True)
+        write_tar(folder / below / "0.tar", {"a.png": picture_bytes(0)})
+    with pytest.raises(BulkError, match="no images found in it; 2 tars lie in folders") as said:
+        items_of(folder, tmp_path / "out")
+    pattern = str(said.value).split('"')[1]
+    assert len(items_of(pattern, tmp_path / "other")) == 2
+
+
 def test_ranges_patterns_and_folders_of_tars(tmp_path):
     for number in range(3):
         write_tar(tmp_path / f"s-{number:03d}.tar", {"a.png": b"x"})

@@ -20,6 +20,7 @@ from eliq.errors import BulkError, ConfigError  # noqa: E402
 from eliq.keep import Selection, take_away  # noqa: E402
 from eliq.keep.marks import png_with_text, rating, xmp_sidecar  # noqa: E402
 from eliq.keep.names import relative_name  # noqa: E402
+from tests.bulk_sets import picture_bytes, run_inline, write_tar  # noqa: E402
 
 GOOD = {"status": "ok", "error_class": None, "error": None, "flags": [], "alignment": 0.8}
 BAD_NAMES = [
@@ -279,3 +280,45 @@ def test_report_says_where_it_is(run, capsys):
     code, out, _ = call(capsys, "report", run, "--json", "--one-file", "--rows", "5")
     assert code == 0 and json.loads(out) == {"report": str(run / "report.html")}
     assert call(capsys, "report", run, "--quiet")[:2] == (0, "")
+
+
+def test_another_file_of_the_same_relative_name_is_never_taken(run, tmp_path, monkeypatch):
+    """The original is gone, and a file below the current folder has its name."""
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "images").mkdir(parents=True)
+    (tmp_path / "images/a.png").rename(elsewhere / "images/a.png")
+    monkeypatch.chdir(elsewhere)
+    for how in ("copy", "link"):
+        counts = take_away(run, Selection(0.85), tmp_path / how, how=how)
+        assert counts.missing == ["images/a.png"] * 2  # listed twice
+        assert not (tmp_path / how / "a.png").exists() and (tmp_path / how / "sub/a.png").exists()
+
+
+def test_members_of_one_name_are_each_themselves(tiny_scorer, tmp_path):
+    with tarfile.open(tmp_path / "s.tar", "w") as tar:
+        for number in range(3):
+            info = tarfile.TarInfo("a.png")
+            info.size = len(picture_bytes(number))
+            tar.addfile(info, io.BytesIO(picture_bytes(number)))
+    run_inline(tiny_scorer, tmp_path / "s.tar", tmp_path / "out")
+    assert take_away(tmp_path / "out", Selection(), tmp_path / "kept", how="copy").num_taken == 3
+    for number, name in enumerate(("a.png", "a~2.png", "a~3.png")):
+        assert (tmp_path / "kept/s.tar" / name).read_bytes() == picture_bytes(number)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file names are bytes on POSIX only")
+def test_a_file_whose_name_is_no_text_is_taken(tiny_scorer, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    try:
+        Path(os.fsdecode(os.fsencode(folder) + b"/\xff.png")).write_bytes(picture_bytes(1))
+    except OSError:
+        pytest.skip("this file system takes only text")
+    write_tar(tmp_path / "s.tar", {os.fsdecode(b"\xfe.png"): picture_bytes(2)})
+    for source, number in ((folder, 1), (tmp_path / "s.tar", 2)):
+        out, kept = tmp_path / f"out{number}", tmp_path / f"kept{number}"
+        run_inline(tiny_scorer, source, out)
+        counts = take_away(out, Selection(), kept, how="copy")
+        assert counts.num_taken == 1 and not counts.missing
+        (place,) = (path for path in kept.rglob("*") if path.is_file())
+        assert place.name == "_.png" and place.read_bytes() == picture_bytes(number)

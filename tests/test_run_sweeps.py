@@ -9,6 +9,7 @@ import random
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 pytest.importorskip("pyarrow", reason="needs eliq[bulk]")
 
 from benchmarks import process_tree
+from benchmarks import report as report_benchmark
 from benchmarks import run as run_benchmark
 from benchmarks.process_tree import MemoryWatch, descendants
 from tests import run_hostile, run_kill_sweep
@@ -41,6 +43,7 @@ def row(name: str, error_class: str | None = None, ms: float = 1.0) -> dict:
         ([row("a"), row("b", "damaged_image")], None),
         ([row("a")], "'b' has no row"),
         ([row("a"), row("b"), row("b")], "'b' has 2 rows"),
+        ([row("a"), row("b"), row("c")], "'c' is no file of the set"),
         ([row("a"), row("b", "ValueError")], "a class without a name: ValueError"),
         ([row("a"), row("b", "decoder_crashed")], "'b' took its decoder down"),
         ([row("a"), row("b", "decode_timeout", ms=0.0)], "'b' took more than 6.0 s"),
@@ -52,6 +55,21 @@ def test_what_the_sweep_of_hostile_files_finds(monkeypatch, rows, said):
     facts, failures = run_hostile.judge((b"a", b"b"), Path(), limit_s=6.0)
     assert failures == ([] if said is None else [said])
     assert facts["rows"] == len(rows)
+
+
+@pytest.mark.parametrize(
+    ("main_mib", "other_mib", "said"),
+    [
+        (988, 2251, []),
+        (1300, 400, ["peak_main_mib: 1300 MiB, expected at most 1280"]),
+        (400, 2600, ["peak_other_mib: 2600 MiB, expected at most 2560"]),
+    ],
+)
+def test_the_sweep_of_hostile_files_bounds_memory(monkeypatch, capsys, main_mib, other_mib, said):
+    peaks = {"peak_main_mib": main_mib, "peak_other_mib": other_mib}
+    monkeypatch.setattr(run_hostile, "run", lambda *words: (3, peaks, ""))
+    assert run_hostile.main(["--count", "1"]) == bool(said)
+    assert json.loads(capsys.readouterr().out)["failures"] == said
 
 
 @needs_proc
@@ -137,6 +155,71 @@ def test_the_benchmark(tiny_checkpoint_dir, tmp_path, capsys):
     assert rate["share"] > 0 and rate["workers"] == 1
     assert rate["turns"] >= 1 and rate["turns"] + rate["turns_left_out"] == 2
     assert "gate 90 %" in capsys.readouterr().out
+
+
+def measured(*peaks: tuple[str, int, int], share: float = 0.95) -> dict:
+    memory = [
+        {"engine": engine, "images": images, "exit_code": 0, "seconds": 1.0,
+         "peak_tree_mib": mib, "peak_main_mib": mib} for engine, images, mib in peaks
+    ]  # fmt: skip
+    return {"rate": {"rows": [{"workers": 1, "share": share}]}, "memory": memory}
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        (measured(("local", 100, 800), ("local", 2000, 870), ("ray", 100, 1700)), []),
+        (measured(share=0.89), ["1 workers: 89.0 % of the scorer alone, expected 90 %"]),
+        (
+            measured(("ray", 100, 1700), ("local", 2000, 890), ("local", 100, 800)),
+            ["local: the peak at 2000 images is 1.11 times that at 100, expected at most 1.10"],
+        ),
+        (measured(("local", 100, 0), ("local", 2000, 0)), []),  # no /proc
+    ],
+)
+def test_gates_of_the_benchmark(result, said):
+    assert run_benchmark.missed_gates(result) == said
+
+
+@pytest.mark.parametrize("smoke", [False, True])
+def test_a_missed_gate_of_the_benchmark_is_an_exit_code(monkeypatch, tmp_path, capsys, smoke):
+    """After the table is printed and the result written; with --smoke nothing is judged."""
+    rows = measured(("local", 100, 800), ("local", 2000, 900))["memory"]
+    monkeypatch.setattr(run_benchmark, "measure_commands", lambda *words: rows)
+    words = ["--parts", "memory", "--json", str(tmp_path / "a.json"), *["--smoke"][: int(smoke)]]
+    if smoke:
+        run_benchmark.main(words)
+    else:
+        with pytest.raises(SystemExit, match="1.12 times"):
+            run_benchmark.main(words)
+    assert len(json.loads((tmp_path / "a.json").read_text())["missed_gates"]) == (not smoke)
+    assert "| 2000 | local |" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, None),
+        ({"open_s": 2.5}, "open_s: median 2.50, expected less than 2"),
+        ({"rethreshold_ms": [120.0]}, "rethreshold_ms: median 120.00, expected less than 100"),
+        ({"requests": 1}, "1 requests to the network"),
+    ],
+)
+@pytest.mark.parametrize("smoke", [False, True])
+def test_a_missed_gate_of_the_report_is_an_exit_code(
+    monkeypatch, tmp_path, capsys, changed, said, smoke
+):
+    found = {"open_s": 0.4, "rethreshold_ms": [30.0], "strips_ms": 100.0, "requests": 0}
+    monkeypatch.setattr(report_benchmark, "open_browser", nullcontext)
+    monkeypatch.setattr(report_benchmark, "measure", lambda *words: found | changed)
+    words = ["--rows", "20", "--repeats", "1", "--json", str(tmp_path / "a.json")]
+    if said is None or smoke:
+        report_benchmark.main([*words, *["--smoke"][: int(smoke)]])
+    else:
+        with pytest.raises(SystemExit, match=said):
+            report_benchmark.main(words)
+    assert json.loads((tmp_path / "a.json").read_text())["rows"] > 0
+    assert "rethreshold (ms)" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -7,7 +7,6 @@ RGB [3,h,w], then its thumbnail. Nothing that comes out of a file is ever unpick
 
 from __future__ import annotations
 
-import codecs
 import io
 import json
 import os
@@ -25,13 +24,12 @@ from ..errors import EliqError
 from ..image_checks import MAX_ASPECT_RATIO, MAX_IMAGE_PX, RejectedImage, check_size
 from ..image_decoding import DECODER_FAILURES, FORMATS, decode_stream, open_file
 from ..patches import PatchConfig
-from .items import storable
 from .png_prompts import embedded_prompt, user_comment
+from .prompt_texts import MOST_PROMPT_BYTES, bounded_prompt, decoded_beginning
 from .resizing import jpeg_thumbnail, resized_bytes
 
 __all__ = ["decode_job", "serve"]
 
-_MOST_PROMPT_BYTES = 1 << 20
 _MOST_MEMORY_BYTES = 2 << 30  # a 64 Mpx picture of 16 bits, or with transparency, takes 1.5
 _LAST_ALARM = 10  # times the limit that the run itself sets
 _FRAMED = ("GIF", "WEBP", "TIFF", "PNG", "AVIF", "MPO")
@@ -144,7 +142,7 @@ def _add_header(facts: dict[str, Any], stream: BinaryIO, *, wants_prompt: bool) 
             if wants_prompt:
                 found = embedded_prompt(image.info, user_comment(image))
                 if found is not None:
-                    facts["prompt"], facts["prompt_source"] = storable(found[0]), found[1]
+                    _set_prompt(facts, *found)
             if image.format in _FRAMED:
                 facts["n_frames"] = int(getattr(image, "n_frames", 1))
     except (MemoryError, Image.DecompressionBombError, *DECODER_FAILURES):
@@ -164,14 +162,19 @@ def _add_sidecar(facts: dict[str, Any], path: str) -> None:
         if not sidecar.is_file():
             raise OSError("not a file")
         with sidecar.open("rb") as file:
-            data = file.read(_MOST_PROMPT_BYTES)
-        decoder = codecs.getincrementaldecoder("utf-8-sig")()
-        text = decoder.decode(data, final=len(data) < _MOST_PROMPT_BYTES).strip()
+            text = decoded_beginning(file.read(MOST_PROMPT_BYTES))
     except (OSError, UnicodeDecodeError):
         facts["flags"].append("prompt_unreadable")
         return
     if text:
-        facts["prompt"], facts["prompt_source"] = text, "sidecar"
+        _set_prompt(facts, text, "sidecar")
+
+
+def _set_prompt(facts: dict[str, Any], text: str, source: str) -> None:
+    """The prompt, of which there may be another that is left aside, with the flags of it alone."""
+    facts["prompt"], flags = bounded_prompt(text)
+    facts["prompt_source"] = source
+    facts["flags"] = [flag for flag in facts["flags"] if flag != "prompt_truncated"] + [*flags]
 
 
 def _limit_memory() -> None:

@@ -7,6 +7,7 @@ is bounded in bytes, so that the memory a run needs does not grow with the set.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import deque
@@ -56,7 +57,7 @@ class _Shared:
 
     jobs: deque[tuple[int, Item]] = field(default_factory=deque)
     done: dict[int, Decoded] = field(default_factory=dict)
-    num_bytes: int = 0  # of pictures in `done`
+    num_bytes: int = 0  # of pictures and texts in `done`
     is_closed: bool = False
     error: Exception | None = None
 
@@ -69,7 +70,7 @@ class DecodePool:
         patches: how the scorer resizes; None = pictures keep their size.
         thumbnails: whether to make them.
         timeout_s: an image that takes longer fails.
-        most_ahead_bytes: of pictures that wait to be taken, beyond those being decoded.
+        most_ahead_bytes: of pictures and texts that wait to be taken, beyond those being decoded.
     """
 
     def __init__(
@@ -242,7 +243,9 @@ def _failed(item: Item, error_class: str, error: str) -> Decoded:
 
 
 def _num_bytes(decoded: Decoded) -> int:
-    return 0 if decoded.pixels is None else decoded.pixels.numel()
+    """Of what may be large: the picture, its thumbnail, the text that its file gave."""
+    num_bytes = 0 if decoded.pixels is None else decoded.pixels.numel()
+    return num_bytes + len(decoded.thumbnail or b"") + sys.getsizeof(decoded.facts.get("prompt"))
 
 
 def _tensor(facts: dict[str, Any], data: bytearray | None) -> Tensor | None:

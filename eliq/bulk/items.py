@@ -7,7 +7,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["IMAGE_SUFFIXES", "PROMPT_SOURCES", "Item", "SubPart", "items_digest", "storable"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "PROMPT_SOURCES",
+    "Item",
+    "SubPart",
+    "items_digest",
+    "storable",
+    "unstorable",
+]
 
 IMAGE_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jp2", ".ppm",
@@ -28,6 +36,7 @@ class Item:
         shard, member: names of the tar and within it.
         offset, size: of the member's bytes in the tar; size None for a plain file.
         problem: why there is nothing to open: the tar itself is damaged.
+        flags: what is known of its prompt; of members of a tar alone.
     """
 
     id: str
@@ -40,6 +49,7 @@ class Item:
     offset: int = 0
     size: int | None = None
     problem: str | None = None
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,3 +104,8 @@ def storable(text: str | None) -> str | None:
     if text is None or text.isascii():
         return text
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def unstorable(text: str) -> str:
+    """The file name of which `storable` made ``text``, if its escapes are those of odd bytes."""
+    return re.sub(r"\\u(dc[89a-f][0-9a-f])", lambda match: chr(int(match[1], 16)), text)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..errors import BulkError, PromptError
-from ..prompt_lists import iterate_prompt_list
+from ..prompt_lists import PATH_KEYS, PROMPT_KEYS, iterate_prompt_list
 from .fingerprint import RUN_NAME
 from .items import IMAGE_SUFFIXES, Item
+from .prompt_texts import bounded_prompt
 
-__all__ = ["METADATA_NAMES", "list_folder", "list_manifest"]
+__all__ = ["METADATA_NAMES", "iterate_manifest", "list_folder", "list_manifest", "path_key"]
 
 METADATA_NAMES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
-_PATH_KEYS = ("path", "file_name", "image_path")
-_PROMPT_KEYS = ("prompt", "text", "caption")
 
 
 def list_folder(
@@ -53,7 +53,8 @@ def _below(
         return  # the result of another run: its thumbnails are no images of the set
     own = next((name for name in METADATA_NAMES if name in names), None)
     if own is not None:
-        metadata = _read_metadata(os.path.join(folder, own))
+        rows = iterate_manifest(os.path.join(folder, own))
+        metadata = {path_key(path): prompt for path, prompt in rows}
     for name, is_folder in entries:
         path = os.path.join(folder, name)
         if name.startswith("."):
@@ -64,7 +65,7 @@ def _below(
         elif name.lower().endswith(IMAGE_SUFFIXES):
             prompt = prompt_of(path) if prompt_of else None
             if prompt is None and metadata is not None:
-                prompt = metadata.get(_key(path))
+                prompt = metadata.get(path_key(path))
             yield Item(
                 id=Path(os.path.relpath(path, root)).as_posix(),
                 path=path,
@@ -87,7 +88,7 @@ def list_manifest(manifest_path: str) -> Iterator[Item]:
     folder = os.path.dirname(manifest_path)
     seen: set[int] = set()  # hashes: a list of millions of paths would fill the memory
     repeats: dict[str, int] = {}
-    for name, prompt in _manifest_rows(manifest_path):
+    for name, text in _manifest_rows(manifest_path):
         ident, count = name, repeats.get(name, 1)
         while hash(ident) in seen:  # a file may be called a.png#2
             count += 1
@@ -95,24 +96,36 @@ def list_manifest(manifest_path: str) -> Iterator[Item]:
         if count > 1:
             repeats[name] = count
         seen.add(hash(ident))
-        has_prompt = bool(prompt and prompt.strip())
-        path = os.path.join(folder, name)
+        prompt, path = _prompt(text), os.path.join(folder, name)
         yield Item(
             id=ident,
             path=path,
-            prompt=prompt if has_prompt else None,
-            prompt_source="manifest" if has_prompt else None,
-            has_sidecar=not has_prompt and os.path.isfile(f"{os.path.splitext(path)[0]}.txt"),
+            prompt=prompt,
+            prompt_source=None if prompt is None else "manifest",
+            has_sidecar=prompt is None and os.path.isfile(f"{os.path.splitext(path)[0]}.txt"),
         )
 
 
-def _read_metadata(path: str) -> dict[str, str | None]:
-    folder = os.path.dirname(path)
-    return {_key(os.path.join(folder, name)): prompt for name, prompt in _manifest_rows(path)}
+def iterate_manifest(manifest_path: str) -> Iterator[tuple[str, str | None]]:
+    """The paths of a .csv, .jsonl or .parquet as they are reached from here, each with its prompt;
+    an empty prompt is none.
+
+    Raises:
+        BulkError: as `list_manifest`.
+    """
+    folder = os.path.dirname(manifest_path)
+    for name, text in _manifest_rows(manifest_path):
+        yield os.path.join(folder, name), _prompt(text)
 
 
-def _key(path: str) -> str:
-    return os.path.normcase(os.path.abspath(path))
+def _prompt(text: str | None) -> str | None:
+    return bounded_prompt(text)[0] if text and text.strip() else None
+
+
+def path_key(path: str) -> str:
+    """``path`` in a form in which the same path, written in two ways, is the same text."""
+    # macOS lists names decomposed while a list has them composed.
+    return unicodedata.normalize("NFC", os.path.normcase(os.path.abspath(path)))
 
 
 def _manifest_rows(path: str) -> Iterator[tuple[str, str | None]]:
@@ -132,18 +145,18 @@ def _parquet_rows(path: str) -> Iterator[tuple[str, str | None]]:
     try:
         with pq.ParquetFile(path) as file:
             names = file.schema_arrow.names
-            path_key = next((key for key in _PATH_KEYS if key in names), None)
-            prompt_key = next((key for key in _PROMPT_KEYS if key in names), None)
-            if path_key is None:
+            path_column = next((key for key in PATH_KEYS if key in names), None)
+            prompt_column = next((key for key in PROMPT_KEYS if key in names), None)
+            if path_column is None:
                 raise BulkError(
-                    f"{path}: expected a column {' or '.join(_PATH_KEYS)}, found "
+                    f"{path}: expected a column {' or '.join(PATH_KEYS)}, found "
                     f"{', '.join(names)[:200]}"
                 )
-            columns = [key for key in (path_key, prompt_key) if key is not None]
+            columns = [key for key in (path_column, prompt_column) if key is not None]
             row_number = 0
             for batch in file.iter_batches(batch_size=4096, columns=columns):
-                prompts = batch[prompt_key].to_pylist() if prompt_key else [None] * len(batch)
-                for name, prompt in zip(batch[path_key].to_pylist(), prompts, strict=True):
+                prompts = batch[prompt_column].to_pylist() if prompt_column else [None] * len(batch)
+                for name, prompt in zip(batch[path_column].to_pylist(), prompts, strict=True):
                     if not isinstance(name, str) or not isinstance(prompt, (str, type(None))):
                         raise BulkError(
                             f"{path}, row {row_number}: expected texts as path and prompt, found "

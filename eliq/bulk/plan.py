@@ -27,7 +27,7 @@ from .config import DEFAULT_PART_SIZE, RunConfig
 from .fingerprint import RUN_NAME
 from .items import Item, SubPart, items_digest, storable
 from .parts import is_done, remove_strays
-from .sources import find_source
+from .sources import find_source, nothing_found
 from .tar_units import TarUnit, limited_tars, merged_tars
 from .tars import tar_subparts
 
@@ -47,6 +47,7 @@ class Plan:
         prompt: of every image of tars.
         num_items: None for tars, which are not opened.
         num_gone: images, or tars, of the plan that the source no longer has.
+        num_without_prompt: images that the file of prompts, where there is one, says nothing of.
     """
 
     folder: Path
@@ -58,6 +59,7 @@ class Plan:
     prompt: str | None = None
     tars: tuple[TarUnit, ...] = ()
     num_gone: int = 0
+    num_without_prompt: int = 0
 
     def subparts(self, unit: int) -> Iterator[SubPart]:
         """The parts of a unit, each with its items.
@@ -135,12 +137,13 @@ def plan_run(config: RunConfig, *, folder: Path | None = None) -> Plan:
             folder / _ITEMS_NAME, items, part_size, limit=config.limit
         )
         if not num_items:
-            raise BulkError(f"{config.source}: no images found in it")
+            raise BulkError(nothing_found(config.source))
         num_units = -(-num_items // part_size)
     stored = facts | {
         "num_units": num_units,
         "num_items": num_items,
         "num_gone": num_gone,
+        "num_without_prompt": source.prompt_file.num_without if source.prompt_file else 0,
         "tars": [astuple(tar) for tar in tars],
         "cwd": os.getcwd(),
     }
@@ -169,6 +172,7 @@ def load_plan(folder: str | os.PathLike[str]) -> Plan:
             prompt=data["prompt"],
             tars=tuple(TarUnit(*fields) for fields in data["tars"]),
             num_gone=data["num_gone"],
+            num_without_prompt=data.get("num_without_prompt", 0),  # plans before it was counted
         )
     except FileNotFoundError:
         raise BulkError(f"{folder}: expected the directory of a run, found no plan in it") from None

@@ -57,7 +57,8 @@ def add_window(
         columns["status"].append("ok" if error is None else "failed")
         columns["error_class"].append(host.error_classes[row])
         columns["error"].append(storable(error))
-        columns["flags"].append(host.flags[row])
+        # Once each: a prompt that was cut is often cut again.
+        columns["flags"].append(list(dict.fromkeys([*host.flags[row], *item.flags])))
         columns["model_id"].append(fingerprint.model_id)
         columns["revision"].append(fingerprint.revision)
         columns["head_sha256"].append(fingerprint.head_sha256)

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from ..errors import BulkError
 
-__all__ = ["TarMember", "iterate_members", "read_member"]
+__all__ = ["TarMember", "compression_of", "iterate_members", "read_member"]
 
 _BLOCK = 512
 _MOST_HEADER_BYTES = 1 << 20  # of a long name or of pax records
@@ -58,6 +58,20 @@ def read_member(path: str | os.PathLike[str], offset: int, size: int) -> bytes:
         return file.read(size)
 
 
+def compression_of(path: str | os.PathLike[str]) -> str | None:
+    """What a file is compressed with, "gzip" for instance; None for one that is not, or cannot be
+    read."""
+    try:
+        with open(path, "rb") as file:
+            return _compression(file.read(_BLOCK))
+    except OSError:
+        return None
+
+
+def _compression(header: bytes) -> str | None:
+    return next((name for magic, name in _MAGICS.items() if header.startswith(magic)), None)
+
+
 def _members(file: BinaryIO, name: str, file_size: int) -> Iterator[TarMember]:
     position = 0
     long_name: str | None = None
@@ -67,10 +81,8 @@ def _members(file: BinaryIO, name: str, file_size: int) -> Iterator[TarMember]:
         header = file.read(_BLOCK)
         if not header.strip(b"\0"):
             return  # the end mark, or an archive that lacks it
-        if position == 0:
-            for magic, compression in _MAGICS.items():
-                if header.startswith(magic):
-                    raise BulkError(f"{name}: expected a plain tar, found {compression}: unpack it")
+        if position == 0 and (compression := _compression(header)):
+            raise BulkError(f"{name}: expected a plain tar, found {compression}: unpack it")
         where = f"{name}, byte {position}"
         if len(header) < _BLOCK or not _checksum_fits(header):
             raise BulkError(f"{where}: no tar header: the archive is damaged or cut short")

@@ -16,11 +16,11 @@ from collections.abc import Iterator
 
 from ..errors import BulkError
 from .items import IMAGE_SUFFIXES, Item, SubPart
+from .prompt_texts import MOST_PROMPT_BYTES, bounded_prompt, decoded_beginning
 from .tar_reader import TarMember, iterate_members, read_member
 
 __all__ = ["count_images", "find_tars", "tar_digest", "tar_subparts"]
 
-_MOST_PROMPT_BYTES = 1 << 20
 _PROMPT_KEYS = ("prompt", "caption", "text")
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
@@ -131,7 +131,11 @@ def _sample_items(
     images = [member for member in sample if _is_image(member.name)]
     if not images:
         return
-    text, source = (prompt, "option") if prompt is not None else (_prompt(path, sample), "tar")
+    flags: tuple[str, ...] = ()
+    text, source = prompt, "option"
+    if prompt is None:
+        text, flags = _prompt(path, sample)
+        source = "tar"
     for member in images:
         seen[member.name] = count = seen.get(member.name, 0) + 1
         yield Item(
@@ -143,26 +147,31 @@ def _sample_items(
             member=member.name,
             offset=member.offset,
             size=member.size,
+            flags=flags,
         )
 
 
-def _prompt(path: str, sample: list[TarMember]) -> str | None:
-    """The sample's text; one that is no UTF-8, or no JSON, is none."""
-    for suffix in (".txt", ".json"):
+def _prompt(path: str, sample: list[TarMember]) -> tuple[str | None, tuple[str, ...]]:
+    """The sample's text, and flags; one that is no UTF-8, or no JSON, is none."""
+    flags: tuple[str, ...] = ()
+    for suffix, text_of in ((".txt", decoded_beginning), (".json", _text_of_json)):
         for member in sample:
-            if member.name.lower().endswith(suffix) and member.size <= _MOST_PROMPT_BYTES:
+            if member.name.lower().endswith(suffix):
+                data = read_member(path, member.offset, min(member.size, MOST_PROMPT_BYTES))
                 try:
-                    text = read_member(path, member.offset, member.size).decode("utf-8-sig")
-                    if suffix == ".json":
-                        data = json.loads(text)
-                        keys = _PROMPT_KEYS if isinstance(data, dict) else ()
-                        texts = [data[key] for key in keys if isinstance(data.get(key), str)]
-                        text = texts[0] if texts else ""
+                    text, cut = bounded_prompt(text_of(data))
                 except (ValueError, RecursionError):
+                    flags = ("prompt_unreadable",)
                     continue
-                if text.strip():
-                    return text.strip()
-    return None
+                if text:
+                    return text, flags + cut
+    return None, flags
+
+
+def _text_of_json(data: bytes) -> str:
+    found = json.loads(data.decode("utf-8-sig"))
+    texts = [found.get(key) for key in _PROMPT_KEYS] if isinstance(found, dict) else []
+    return next((text.strip() for text in texts if isinstance(text, str)), "")
 
 
 def _is_image(name: str) -> bool:

@@ -21,7 +21,7 @@ from .items import Item
 
 __all__ = ["WorkerDied", "WorkerProcess"]
 
-_MOST_HEADER_BYTES = 16 << 20  # a prompt of 4 million characters, in JSON's escapes
+_MOST_HEADER_BYTES = 4 << 20  # a prompt of 100,000 characters takes 1.2 MB in JSON's escapes
 _PATIENCE = 6  # times the limit, for an image whose process hardly gets a core, or waits for a disk
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
@@ -75,7 +75,7 @@ class WorkerProcess:
         except OSError:
             line = b""
         self._set_deadline(None)
-        if line != b"{}\n":
+        if line != b"{}\n" or self._is_late:
             self._end()
             raise WorkerDied(f"it ended with status {self._process.returncode} while starting")
         self.is_ready = True
@@ -125,6 +125,8 @@ class WorkerProcess:
             raise WorkerDied(f"the image took its decoder down (status {code})") from None
         finally:
             self._set_deadline(None)
+        if self._is_late:  # it answered while its time ended: the next item needs another process
+            self._end()
         return facts, picture, thumbnail
 
     def kill_if_late(self, now_s: float) -> None:

@@ -99,6 +99,7 @@ def _score(job: Job) -> int | None:
     plan = plan_of_all_processes(config)
     if not job.is_quiet and config.rank == 0 and not is_child():
         _say_what_is_left_out(plan)
+        _say_what_has_no_prompt(plan, config)
         _say_what_is_to_do(plan, config)
     with ProgressBar(plan, config, quiet=job.is_quiet or config.rank != 0 or is_child()) as bar:
         if job.devices:
@@ -143,6 +144,14 @@ def _say_what_is_left_out(plan: Plan) -> None:
         message(
             f"{len(tars)} tars in {plan.source} are left out, because images lie there too; name "
             f'them to score them: "{os.path.join(plan.source, "*.tar")}"'
+        )
+
+
+def _say_what_has_no_prompt(plan: Plan, config: RunConfig) -> None:
+    if plan.num_without_prompt:
+        message(
+            f"{plan.num_without_prompt} of {plan.num_items} images have no prompt in "
+            f"{config.prompts_path}"
         )
 
 
@@ -220,6 +229,8 @@ def _dry_run(job: Job) -> int:
             facts["num_done_units"] += parts is not None
             facts["num_done"] += sum(part.num_rows for part in parts or ())
             facts["num_failed"] += sum(part.num_failed for part in parts or ())
+    if not job.is_quiet:
+        _say_what_has_no_prompt(plan, job.config)
     shown = {
         "source": plan.source,
         "kind": plan.kind,

@@ -12,6 +12,7 @@ from typing import Any
 __all__ = ["numbered", "relative_name"]
 
 _MOST_BYTES = 200  # of one name: room for a number, and for what a sidecar appends, within 255
+_ODD_BYTE = re.compile(r"\\udc[89a-f][0-9a-f]")  # of a file name that is no UTF-8, as rows have it
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
 
 
@@ -29,6 +30,7 @@ def relative_name(row: Mapping[str, Any], *, flat: bool = False) -> Path:
     suffix = PurePosixPath(str(row["member"] or row["path"])).suffix
     if duplicate and suffix and ident[: duplicate.start()].endswith(suffix):
         ident = ident[: duplicate.start()]
+    ident = _ODD_BYTE.sub("_", ident)
     words = [_safe(word) for word in re.split(r"[/\\]", ident)]
     words = [word for word in words if word]
     if not words:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..bulk import read_image_bytes
+from ..bulk.items import unstorable
 from ..errors import BulkError, ConfigError, ImageError
 from .marks import RATE_BY, png_with_text, xmp_sidecar
 from .metadata import FolderMetadata
@@ -179,9 +180,10 @@ def _settle(place: Path, original: Path, taken: _Taken, counts: TakenCounts) -> 
 
 
 def _original(row: dict[str, Any], base: Path) -> Path:
-    """The file of a row: relative to where the run was started, or to where we are now."""
-    path = Path(row["path"])
-    return base / path if path.is_absolute() or (base / path).exists() else path
+    """The file of a row: relative to where the run was started, and to nowhere else, where another
+    file may have its name."""
+    path = base / row["path"]
+    return path if os.path.lexists(path) else base / unstorable(row["path"])
 
 
 def _is_original(place: Path, original: Path) -> bool:
