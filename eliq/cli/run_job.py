@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +71,9 @@ def run_job(job: Job) -> int:
     start_s = time.perf_counter()
     job = replace(job, config=rank_of_this_process(job.config))
     config = job.config
+    if config.world_size > 1 and not is_child() and (job.devices or job.engine != "local"):
+        what = "--devices" if job.devices else "--engine ray"
+        raise BulkError(f"{what} starts processes itself: leave it out under a launcher")
     if job.is_overwriting and not job.is_sure and holds_run(config.out_dir):
         if not typer.confirm(f"remove the run in {config.out_dir}?", err=True):
             raise BulkError(f"{config.out_dir} stays as it is: nothing was removed, nothing scored")
@@ -93,22 +97,28 @@ def run_job(job: Job) -> int:
 
 def _score(job: Job) -> int | None:
     """Score what is missing; returns how many rows of earlier runs were kept, None = not known."""
+    from .run_launch import Launch
     from .run_processes import is_child, plan_of_all_processes, run_launched, run_on_devices
 
     config = job.config
-    plan = plan_of_all_processes(config)
-    if not job.is_quiet and config.rank == 0 and not is_child():
-        _say_what_is_left_out(plan)
-        _say_what_is_to_do(plan, config)
-    with ProgressBar(plan, config, quiet=job.is_quiet or config.rank != 0 or is_child()) as bar:
+    with ExitStack() as stack:
+        launch = None
+        if config.world_size > 1 and not is_child():
+            launch = stack.enter_context(Launch(config, quiet=job.is_quiet))
+        plan = plan_of_all_processes(config, launch)
+        is_silent = job.is_quiet or config.rank != 0 or is_child()
+        if not is_silent:
+            _say_what_is_left_out(plan)
+            _say_what_is_to_do(plan, config)
+        bar = stack.enter_context(ProgressBar(plan, config, quiet=is_silent))
         if job.devices:
             run_on_devices(config, plan, job.devices, bar)
         elif job.engine == "ray":
             from ..bulk.ray_engine import run_ray
 
             run_ray(config, plan, address=job.ray_address, observer=bar)
-        elif config.world_size > 1 and not is_child():
-            run_launched(config, plan, bar)
+        elif launch is not None:
+            run_launched(config, plan, bar, launch)
         else:
             from ..bulk.engine import run_local
 
@@ -147,6 +157,11 @@ def _say_what_is_left_out(plan: Plan) -> None:
 
 
 def _finish(job: Job, elapsed_s: float, num_kept: int | None) -> int:
+    """Write and show what a user takes away.
+
+    Raises:
+        BulkError: after all that, where parts of the plan are missing.
+    """
     from ..bulk.results import finish_run
 
     out_dir = job.config.out_dir
@@ -166,6 +181,12 @@ def _finish(job: Job, elapsed_s: float, num_kept: int | None) -> int:
     if job.gates:
         facts["num_below_fail_under"] = num_missed
     show_summary(facts, job.format)
+    if num_missing := summary["num_pending_units"]:
+        what = "tars" if summary["num_planned"] is None else "parts"
+        raise BulkError(
+            f"{num_missing} {what} of the plan are not scored, or were changed while they were: "
+            "the same command goes on with them"
+        )
     # The gate comes first: whoever asked for it must see that it was missed.
     return EXIT_GATE if num_missed else EXIT_FAILED_ITEMS if summary["num_failed"] else 0
 
