@@ -28,6 +28,7 @@ class Item:
         shard, member: names of the tar and within it.
         offset, size: of the member's bytes in the tar; size None for a plain file.
         problem: why there is nothing to open: the tar itself is damaged.
+        is_gone: the source no longer has it; a row that it gave stays.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Item:
     offset: int = 0
     size: int | None = None
     problem: str | None = None
+    is_gone: bool = False
 
 
 @dataclass(frozen=True)
