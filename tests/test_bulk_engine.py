@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from eliq import Scorer
 from eliq.bulk import RunConfig, UnitScorer, claim_out_dir, iterate_thumbnails, plan_run
 from eliq.bulk.fingerprint import RunFingerprint
-from eliq.bulk.out_dir import clear_out_dir
+from eliq.bulk.old_run import clear_out_dir
 from eliq.bulk.parts import part_facts
 from eliq.bulk.windows import window_px
 from eliq.errors import BulkError

@@ -106,6 +106,7 @@ class UnitScorer:
         except BaseException:
             for worker in workers:
                 worker.kill()
+                worker.wait()
             raise
         self._num_done = self._num_failed = self._num_new = 0
         self._observer: Observer | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from .output import message
 from .run_output import ProgressBar, show_dry_run, show_summary
 
 if TYPE_CHECKING:
+    from ..bulk.old_run import OldRun
     from ..bulk.plan import Plan
 
 __all__ = ["Job", "run_job"]
@@ -60,7 +61,8 @@ def run_job(job: Job) -> int:
         KeyboardInterrupt, Terminated: after what is done was kept and summed up.
     """
     from ..bulk.critic import check_critic
-    from ..bulk.out_dir import claim_out_dir, clear_out_dir, holds_run
+    from ..bulk.old_run import OldRun
+    from ..bulk.out_dir import claim_out_dir, holds_run
     from ..bulk.sources import check_source
     from .run_processes import end_with_parent, is_child, rank_of_this_process
 
@@ -78,25 +80,33 @@ def run_job(job: Job) -> int:
         if not typer.confirm(f"remove the run in {config.out_dir}?", err=True):
             raise BulkError(f"{config.out_dir} stays as it is: nothing was removed, nothing scored")
     with claim_out_dir(config, is_child=is_child()) as folder:
-        if job.is_overwriting and config.rank == 0:
-            if holds_run(folder):  # which a word that is mistyped must not cost
-                check_source(config)
-            clear_out_dir(folder)
+        old = None
+        if job.is_overwriting and config.rank == 0 and holds_run(folder):
+            check_source(config)  # which a word that is mistyped must not cost
+            old = OldRun(folder)
         end_with_parent()
         sums_up = config.rank == 0 and not is_child()
         try:
-            num_kept = _score(job)
+            with old or nullcontext():
+                num_kept = _score(job, old)
         except (KeyboardInterrupt, Terminated):
-            if sums_up:
+            if sums_up and not (old is not None and old.is_back):
                 _sum_up_interrupted(job)
             raise
+        finally:
+            if old is not None and old.is_back and not job.is_quiet:
+                message(f"the run that was in {folder} stays: no critic was loaded for another")
         if not sums_up:
             return 0
         return _finish(job, time.perf_counter() - start_s, num_kept)
 
 
-def _score(job: Job) -> int | None:
-    """Score what is missing; returns how many rows of earlier runs were kept, None = not known."""
+def _score(job: Job, old: OldRun | None) -> int | None:
+    """Score what is missing; returns how many rows of earlier runs were kept, None = not known.
+
+    Args:
+        old: the run that this one replaces.
+    """
     from .run_launch import Launch
     from .run_processes import is_child, plan_of_all_processes, run_launched, run_on_devices
 
@@ -111,18 +121,19 @@ def _score(job: Job) -> int | None:
             _say_what_is_left_out(plan)
             _say_what_is_to_do(plan, config)
         bar = stack.enter_context(ProgressBar(plan, config, quiet=is_silent))
+        observer = bar if old is None else old.watched(bar)
         if job.devices:
-            run_on_devices(config, plan, job.devices, bar)
+            run_on_devices(config, plan, job.devices, observer)
         elif job.engine == "ray":
             from ..bulk.ray_engine import run_ray
 
-            run_ray(config, plan, address=job.ray_address, observer=bar)
+            run_ray(config, plan, address=job.ray_address, observer=observer)
         elif launch is not None:
-            run_launched(config, plan, bar, launch)
+            run_launched(config, plan, observer, launch)
         else:
             from ..bulk.engine import run_local
 
-            run_local(config, plan, bar)
+            run_local(config, plan, observer)
     return bar.num_kept if config.world_size == 1 else None
 
 
@@ -214,9 +225,10 @@ def _sum_up_interrupted(job: Job) -> None:
             finish_run(out_dir)
         except EliqError as error:
             message(str(error))
+    how = "the same command without --overwrite" if job.is_overwriting else "the same command"
     message(
         f"interrupted: {num_rows} images in finished parts, and what was scored of the part under "
-        "way, are kept; the same command goes on"
+        f"way, are kept; {how} goes on"
     )
 
 
