@@ -22,13 +22,15 @@ from .atomic import create_file_atomically
 if TYPE_CHECKING:
     from ..ip_iqa import IPIQA
     from ..scorer import Scorer
+    from .config import RunConfig
 
-__all__ = ["RUN_NAME", "RunFingerprint", "check_fields", "check_fingerprint"]
+__all__ = ["RUN_NAME", "RunFingerprint", "check_fields", "check_fingerprint", "known_fields"]
 
 RUN_NAME = "run.json"
 _FORMAT = {"format": "eliq-run", "version": 1}
 _NAMING = ("model_id", "revision")  # where a critic was found, not what it is
 _WRITING_S = 0.5
+_QUICK_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,41 @@ def check_fields(folder: Path, found: dict[str, Any]) -> None:
             f"{folder} was made with {made}; you asked for {asked}; scores of both do not mix: "
             "choose another --out, or --overwrite"
         )
+
+
+def known_fields(config: RunConfig) -> dict[str, Any]:
+    """What `RunFingerprint.of` will say of the critic that a run names, as far as it is known
+    before that is loaded: of weights that take long to read, nothing.
+
+    Raises:
+        EliqError: the checkpoint is refused.
+    """
+    fields: dict[str, Any] = {"lib_version": __version__}
+    if config.dtype is not None:
+        fields["dtype"] = config.dtype.removeprefix("torch.")
+    if config.batch_px is not None:
+        fields["batch_px"] = config.batch_px
+    if config.zero_shot is None:
+        digest = _sha256_of_files(config.checkpoint)
+        if digest is not None:
+            fields["checkpoint_sha256"] = digest
+    return fields
+
+
+def _sha256_of_files(checkpoint: str | None) -> str | None:
+    """As `Scorer.fingerprint`, of a checkpoint on the disk that is read in a few seconds."""
+    from ..checkpoint import embedded_checkpoint_dir, fingerprint
+    from ..ip_iqa import checkpoint as ip_iqa
+    from ..loading import system_of
+
+    directory = (
+        embedded_checkpoint_dir() if checkpoint is None else Path(checkpoint).expanduser().resolve()
+    )
+    if not directory.is_dir():
+        return None
+    if sum(path.stat().st_size for path in directory.iterdir() if path.is_file()) > _QUICK_BYTES:
+        return None
+    return (ip_iqa.fingerprint if system_of(directory) == "ip-iqa" else fingerprint)(directory)
 
 
 def _fields_there(path: Path) -> dict[str, Any] | None:

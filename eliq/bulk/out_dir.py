@@ -31,8 +31,12 @@ def check_strangers(folder: str | os.PathLike[str]) -> None:
     """Refuse a directory that no run has made.
 
     Raises:
-        BulkError: it holds other files.
+        BulkError: it holds other files, or is itself a file.
     """
+    if not os.path.isdir(folder):
+        if os.path.lexists(folder):
+            raise BulkError(f"{folder}: expected a directory for the result, found a file")
+        return
     names = [path.name for path in Path(folder).iterdir() if path.name not in OWN_NAMES]
     strangers = [name for name in names if not name.startswith(".")]
     if strangers and not holds_run(folder):

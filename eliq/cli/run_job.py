@@ -233,14 +233,27 @@ def _sum_up_interrupted(job: Job) -> None:
 
 
 def _dry_run(job: Job) -> int:
+    """Say what would be done.
+
+    Raises:
+        EliqError: the run would be refused, as far as that is known before a critic is loaded.
+    """
     import shutil
     import tempfile
     from pathlib import Path
 
+    from ..bulk.fingerprint import check_fields, known_fields
+    from ..bulk.old_run import has_old_run
+    from ..bulk.out_dir import check_strangers
     from ..bulk.parts import all_parts
     from ..bulk.plan import plan_run
 
     out_dir = job.config.out_dir
+    check_strangers(out_dir)
+    if has_old_run(out_dir):
+        message(f"{out_dir}: an --overwrite was stopped; a run puts the one before it back first")
+    if not job.is_overwriting and out_dir.is_dir():
+        check_fields(out_dir, known_fields(job.config))
     facts: dict[str, Any] = {"num_done": 0, "num_failed": 0, "num_done_units": 0}
     with tempfile.TemporaryDirectory() as temporary:
         if not job.is_overwriting:
