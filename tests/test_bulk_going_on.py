@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ pytest.importorskip("pyarrow")
 import torch
 
 from eliq import Scorer
-from eliq.bulk import RunConfig, plan_run
+from eliq.bulk import RunConfig, load_plan, plan_items, plan_run, tars
 from eliq.bulk.fingerprint import RunFingerprint
 from eliq.errors import BulkError
 from eliq.keep import Selection, take_away
@@ -87,6 +88,49 @@ def test_a_limit_below_what_is_planned_takes_nothing_away(tiny_scorer, tmp_path,
         run_inline(tiny_scorer, source, out, part_size=2, limit=4)
     assert rows_of(out) == before
     assert opened_by(tiny_scorer, source, out, part_size=2, limit=9) == []
+
+
+def test_the_same_limit_adds_nothing_when_a_file_came_first(tiny_scorer, tmp_path):
+    """What is planned stays planned; what lies beyond the limit now is not gone."""
+    folder, out = write_folder(tmp_path / "images", 4, prompts=False), tmp_path / "out"
+    run_inline(tiny_scorer, folder, out, limit=2)
+    picture(9).save(folder / "0.png")
+    summary = run_inline(tiny_scorer, folder, out, limit=2)
+    assert (summary["num_images"], summary["num_gone_from_source"]) == (2, 0)
+    assert opened_by(tiny_scorer, folder, out, limit=3, part_size=1000)[-1] == "0.png"
+    assert [row["id"] for row in rows_of(out)] == ["00000.png", "00001.png", "0.png"]
+    with pytest.raises(BulkError, match="--limit 2: this run has planned 3 images already"):
+        run_inline(tiny_scorer, folder, out, limit=2)
+    (folder / "00001.png").unlink()
+    summary = run_inline(tiny_scorer, folder, out, limit=2)
+    assert (summary["num_images"], summary["num_gone_from_source"]) == (3, 1)
+
+
+def test_passing_over_what_is_done_opens_the_plan_once_and_no_tar(
+    tiny_scorer, tmp_path, monkeypatch
+):
+    folder, out = write_folder(tmp_path / "images", 8, prompts=False), tmp_path / "out"
+    run_inline(tiny_scorer, folder, out, part_size=2)
+    opened = []
+    real = plan_items._open_items
+    monkeypatch.setattr(plan_items, "_open_items", lambda path: opened.append(path) or real(path))
+    plan = pickle.loads(pickle.dumps(load_plan(out)))
+    for _ in range(3):
+        assert plan.pending_units() == []
+    assert len(opened) == 1
+    write_tars(tmp_path / "shards", "a", "b")
+    source, out = tmp_path / "shards/*.tar", tmp_path / "out-of-tars"
+    (tmp_path / "shards/b.tar").write_bytes((tmp_path / "shards/b.tar").read_bytes()[:2000])
+    run_inline(tiny_scorer, source, out, part_size=2)
+    headers = []
+    real_members = tars.iterate_members
+    monkeypatch.setattr(
+        tars, "iterate_members", lambda path: headers.append(Path(path).name) or real_members(path)
+    )
+    run_inline(tiny_scorer, source, out, part_size=2)
+    assert headers == []
+    run_inline(tiny_scorer, source, out, part_size=2, retry_failed=True)
+    assert set(headers) == {"b.tar"}, "only what has failed rows"
 
 
 def test_from_another_directory_it_goes_on_and_paths_stay_right(tiny_scorer, tmp_path, monkeypatch):

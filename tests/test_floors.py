@@ -16,7 +16,7 @@ FLOORS = {
     "images": 1, "prompts": 1, "prompt_lists": 1, "patches": 1, "instructions": 1,
     "losses": 1, "calibration": 1, "correlation": 1,
     "image_checks": 1, "image_decoding": 1,
-    "packing": 2, "vision_grids": 2, "backbone": 2, "head": 2, "hub": 2,
+    "packing": 2, "patch_projection": 2, "vision_grids": 2, "backbone": 2, "head": 2, "hub": 2,
     "checkpoint": 3,
     "scorer": 4,
     "supervision": 5, "diffusion": 5, "ip_iqa": 5, "cli": 5, "contact_sheet": 5, "loading": 5,

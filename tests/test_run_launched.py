@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,7 +16,8 @@ pytest.importorskip("pyarrow")
 from eliq.bulk import RunConfig, claim_out_dir, plan_run
 from eliq.bulk.engine import Progress
 from eliq.bulk.part_counts import PartCounts
-from eliq.cli import run_processes
+from eliq.cli import main, run_launch, run_processes
+from eliq.cli.run_launch import Launch
 from eliq.errors import BulkError
 from tests.bulk_sets import picture, rows_of, run_inline, write_folder
 from tests.run_program import ENVIRONMENT, eliq, run_options
@@ -72,38 +75,137 @@ def test_parts_are_counted_and_what_is_to_be_retried_counts_when_it_was(
     assert counts.count() == (0, 0)
 
 
+def launches(folder, out, **options):
+    """The two processes of one launch."""
+    config = RunConfig(str(folder), out, part_size=2, world_size=2, **options)
+    return [Launch(replace(config, rank=rank)) for rank in range(2)]
+
+
+def planned_by_both(first, second, make):
+    first.plan(make, load=None)
+    second.plan(None, load=lambda: None)
+
+
 def test_the_first_process_waits_for_retries_and_counts_failures_of_all(
     tiny_scorer, folder, tmp_path, monkeypatch
 ):
     """The parts of the other are there all along: that is not what it waits for."""
     out = tmp_path / "out"
     run_inline(tiny_scorer, folder, out, part_size=2)
-    config = RunConfig(str(folder), out, part_size=2, retry_failed=True, max_errors=1, world_size=2)
+    options = {"retry_failed": True, "max_errors": 1}
+    config = RunConfig(str(folder), out, part_size=2, world_size=2, **options)
     plan = plan_run(config)
-    mark = run_processes._mark(config, "scored-1")
     slept = []
 
     def other_process(seconds: float) -> None:
         slept.append(seconds)
         if len(slept) == 3:
             run_inline(tiny_scorer, folder, out, part_size=2, retry_failed=True)
-            mark.touch()
+            second.tell_scored()
 
     def score(config, plan, observer):
         observer(Progress(num_done=4, num_failed=num_own, num_new=4))
 
     monkeypatch.setattr("eliq.bulk.engine.run_local", score)
-    monkeypatch.setattr(run_processes.time, "sleep", other_process)
+    monkeypatch.setattr(run_launch.time, "sleep", other_process)
     seen = []
     num_own = 0
-    run_processes.run_launched(config, plan, seen.append)
+    first, second = launches(folder, out, **options)
+    with first, second:
+        planned_by_both(first, second, lambda: plan)
+        run_processes.run_launched(config, plan, seen.append, first)
     assert len(slept) == 3 and [one.num_done for one in seen] == [4]
     assert not list(out.glob(".scored-*")), "nothing is left for another attempt to find"
+    assert not list(out.glob(".planned*"))
     slept.clear()
     num_own = 1
-    with pytest.raises(BulkError, match="stopped: 2 images failed, more than --max-errors 1"):
-        run_processes.run_launched(config, plan, seen.append)
+    first, second = launches(folder, out, **options)
+    with first, second, pytest.raises(BulkError, match="2 images failed, more than --max-errors 1"):
+        planned_by_both(first, second, lambda: plan)
+        run_processes.run_launched(config, plan, seen.append, first)
     assert len(slept) == 3, "what failed before may be mended: it does not count until then"
+
+
+def test_what_a_killed_launch_left_is_not_taken_for_this_one(tmp_path, monkeypatch):
+    """It may have had a launcher of the same number, as in a container, and another plan."""
+    pytest.importorskip("fcntl", reason="no locks on Windows")
+    killed = launches(tmp_path, tmp_path)
+    with killed[0], killed[1]:
+        planned_by_both(*killed, lambda: None)
+        killed[1].tell_scored()
+    (tmp_path / f".planned-{os.getppid()}").touch()
+    assert (tmp_path / ".planned").exists() and list(tmp_path.glob(".scored-*"))
+    first, second = launches(tmp_path, tmp_path)
+    planned, slept = [], []
+
+    def turn(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 3:
+            first.plan(lambda: planned.append("anew"), load=None)
+        elif len(slept) == 6:
+            second.tell_scored()
+
+    monkeypatch.setattr(run_launch.time, "sleep", turn)
+    with first, second:
+        assert second.plan(None, load=planned.copy) == ["anew"] and len(slept) == 3
+        first.wait_for_others(lambda: None)
+    assert len(slept) == 6, "what an earlier one has scored is not the share of this one"
+
+
+def test_a_process_that_waits_says_what_for(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(run_launch, "_SAY_AFTER_S", -1.0)
+    for quiet in (True, False):
+        config = RunConfig("images", tmp_path, world_size=3)
+        first, second, third = (Launch(replace(config, rank=n), quiet=quiet) for n in range(3))
+        monkeypatch.setattr(
+            run_launch.time, "sleep", lambda s, one=first: one.plan(lambda: None, load=None)
+        )
+        with first:
+            for one in (second, third):
+                one.plan(None, load=lambda: None)
+            monkeypatch.setattr(
+                run_launch.time, "sleep", lambda s, pair=(second, third): [
+                    one.tell_scored() for one in pair
+                ]
+            )  # fmt: skip
+            first.wait_for_others(lambda: None)
+        lines = capsys.readouterr().err.splitlines()
+        assert lines == [] if quiet else lines == [
+            "eliq: waiting for the first process of the launcher, which lists the source",
+            "eliq: waiting for processes 1, 2 of the launcher, to score what is theirs",
+        ]  # fmt: skip
+
+
+def test_ranks_that_no_launcher_has_set_are_refused(folder, common, monkeypatch, capsys, tmp_path):
+    """They would wait for processes that nobody starts."""
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    assert main(["run", str(folder), *map(str, common)]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "LOCAL_WORLD_SIZE is not" in said and "unset" in said
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    words = [str(word) for word in common if word not in ("--device", "cpu")]
+    assert main(["run", str(folder), *words, "--devices", "cpu,cpu"]) == 1
+    assert "--devices starts processes itself" in capsys.readouterr().err
+
+
+def test_parts_that_are_missing_at_the_end_are_an_error(folder, common, monkeypatch, capsys):
+    def score(config, plan, observer=None):
+        run_local(replace(config, world_size=2), plan, observer)  # the share of the first of two
+
+    from eliq.bulk.engine import run_local
+
+    picture(0).save(folder / "00000.png")
+    monkeypatch.setattr("eliq.bulk.engine.run_local", score)
+    assert main(["run", str(folder), *map(str, common), "--json"]) == 1
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["num_pending_units"] == 1
+    assert captured.err.splitlines()[-1].startswith("eliq: error: 1 parts of the plan are not sco")
+    monkeypatch.setattr("eliq.bulk.engine.run_local", run_local)
+    (folder / "00002.png").unlink()
+    assert main(["run", str(folder), *map(str, common), "-q"]) == 3
 
 
 @pytest.mark.slow

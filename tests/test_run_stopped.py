@@ -122,6 +122,22 @@ def test_failures_of_all_processes_count_together(monkeypatch, ends_alone):
     assert [one.num_new for one in seen] == [0, 2][: len(seen)]
 
 
+def test_the_process_is_named_that_failed_and_not_one_that_was_ended(monkeypatch):
+    children = []
+
+    def start(*given):
+        children.append(FakeChild())
+        children[-1].returncode = 7 if len(children) == 2 else None
+        return children[-1]
+
+    monkeypatch.setattr(run_processes, "_start", start)
+    config, plan = RunConfig("images", "out"), SimpleNamespace(folder=Path("out"))
+    said = "the process on cuda:1 ended with status 7; what is done"
+    with pytest.raises(BulkError, match=said):
+        run_processes.run_on_devices(config, plan, ["cuda:0", " cuda:1", "cuda:2"], None)
+    assert [child.returncode for child in children] == [143, 7, 143]
+
+
 @pytest.mark.slow
 def test_a_full_disk_is_one_line_and_goes_on_when_there_is_room(
     tmp_path,

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from ..errors import BulkError
 
-__all__ = ["remove_leftovers", "write_file_atomically"]
+__all__ = ["create_file_atomically", "remove_leftovers", "write_file_atomically"]
 
 _ENDING = ".partial"
 
@@ -26,7 +26,52 @@ def write_file_atomically(
     Raises:
         BulkError: the disk refuses, in one line that names the file.
     """
-    target = Path(path)
+    _write(Path(path), content, os.replace)
+
+
+def create_file_atomically(path: str | os.PathLike[str], content: bytes) -> bool:
+    """As `write_file_atomically`; False where another process was quicker, whose file stays."""
+    is_first = True
+
+    def put(partial: Path, target: Path) -> None:
+        nonlocal is_first
+        try:
+            _link(partial, target, content)
+        except FileExistsError:
+            is_first = False
+        finally:
+            _remove(partial)
+
+    _write(Path(path), content, put)
+    return is_first
+
+
+def _link(partial: Path, target: Path, content: bytes) -> None:
+    try:
+        os.link(partial, target)  # which fails where there is one, as a rename does not
+    except FileExistsError:
+        raise
+    except (OSError, AttributeError):
+        # No links in this file system, or on this system: others may see it half-written.
+        with open(target, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def remove_leftovers(folder: Path) -> int:
+    """Remove what a kill left half-written in ``folder``; returns how many files that were."""
+    leftovers = list(folder.glob(f".*{_ENDING}"))
+    for leftover in leftovers:
+        leftover.unlink(missing_ok=True)
+    return len(leftovers)
+
+
+def _write(
+    target: Path,
+    content: bytes | memoryview | Callable[[BinaryIO], None],
+    put: Callable[[Path, Path], None],
+) -> None:
     partial = target.with_name(f".{target.name}.{secrets.token_hex(6)}{_ENDING}")
     try:
         with open(partial, "wb") as file:
@@ -36,7 +81,7 @@ def write_file_atomically(
                 file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, target)
+        put(partial, target)
         _sync_directory(target.parent)
     except OSError as error:
         _remove(partial)
@@ -48,14 +93,6 @@ def write_file_atomically(
     except BaseException:
         _remove(partial)
         raise
-
-
-def remove_leftovers(folder: Path) -> int:
-    """Remove what a kill left half-written in ``folder``; returns how many files that were."""
-    leftovers = list(folder.glob(f".*{_ENDING}"))
-    for leftover in leftovers:
-        leftover.unlink(missing_ok=True)
-    return len(leftovers)
 
 
 def _remove(partial: Path) -> None:

@@ -53,5 +53,6 @@ PLAN_SCHEMA = pa.schema(
         ("prompt", _TEXT),
         ("prompt_source", _TEXT),
         ("has_sidecar", pa.bool_()),
+        ("is_gone", pa.bool_()),  # the source no longer has it
     ]
 )

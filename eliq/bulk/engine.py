@@ -15,8 +15,8 @@ from .config import RunConfig, default_workers
 from .critic import load_critic
 from .decoding import Decoded, DecodePool
 from .fingerprint import RunFingerprint, check_fingerprint
-from .items import Item, SubPart
-from .parts import PartDone, part_facts, read_part, read_thumbnails, write_part
+from .items import Item, SubPart, storable
+from .parts import PartDone, all_parts, part_facts, read_part, read_thumbnails, write_part
 from .plan import Plan, load_plan
 from .rows import Columns, add_window, empty_columns, prompt_of
 from .unfinished import forget_beginning, keep_beginning, read_beginning
@@ -51,13 +51,16 @@ Observer = Callable[[Progress], None]  # may raise, which ends the run after wha
 
 @dataclass(frozen=True)
 class _Task:
-    """A part to be written: all of its items, or those that failed before."""
+    """A part to be written: what is to be scored of it, and what is there already."""
 
     subpart: SubPart
     items: tuple[Item, ...]
-    columns: Columns  # the rows that are there already
-    thumbnails: list[bytes | None] | None
-    rows: tuple[int, ...] | None = None  # where the items' rows go; None = at the end
+    columns: Columns  # what an interruption kept of the rows before those of the items
+    thumbnails: list[bytes | None] | None  # of these; None = the part has none
+    rows: tuple[int, ...] | None = None  # where all these go in ``old``; None = they are the part
+    old: Columns | None = None
+    old_thumbnails: list[bytes | None] | None = None
+    is_retry: bool = False
 
 
 class UnitScorer:
@@ -103,6 +106,7 @@ class UnitScorer:
         except BaseException:
             for worker in workers:
                 worker.kill()
+                worker.wait()
             raise
         self._num_done = self._num_failed = self._num_new = 0
         self._observer: Observer | None = None
@@ -147,65 +151,115 @@ class UnitScorer:
 
     def _feed(self, units: Iterable[int], tasks: deque[_Task]) -> Iterator[Item]:
         for unit in units:
+            if self._is_whole(unit):
+                continue
             for subpart in self.plan.subparts(unit):
                 task = self._task(subpart)
                 if task is not None:
                     tasks.append(task)
                     yield from task.items
 
+    def _is_whole(self, unit: int) -> bool:
+        """Whether nothing of a unit is to be scored, told from its parts: no tar is opened."""
+        parts = all_parts(self.plan, unit, self._folder)
+        num_failed = sum(part.num_failed for part in parts or ())
+        is_gone = bool(self.plan.tars) and self.plan.tars[unit].is_gone
+        if parts is None or (self.config.retry_failed and num_failed and not is_gone):
+            return False
+        self._count(sum(part.num_rows for part in parts), num_failed, num_new=0)
+        return True
+
     def _task(self, subpart: SubPart) -> _Task | None:
         """What is to be done for a part; None where it is whole."""
         facts = part_facts(self._folder, subpart.name)
-        if facts is not None and facts.digest == subpart.digest:
-            if not self.config.retry_failed or not facts.num_failed:
-                self._count(facts.num_rows, facts.num_failed, num_new=0)
-                return None
-            table = read_part(self._folder, subpart.name)
-            columns = {name: table[name].to_pylist() for name in table.column_names}
-            rows = tuple(i for i, status in enumerate(columns["status"]) if status != "ok")
-            self._count(facts.num_rows - len(rows), 0, num_new=0)
-            return _Task(
-                subpart,
-                tuple(subpart.items[row] for row in rows),
-                columns,
-                read_thumbnails(self._folder, subpart.name),
-                rows,
-            )
-        thumbnails: list[bytes | None] | None = [] if self.config.thumbnails else None
-        begun = read_beginning(self._folder, subpart)
-        if begun is not None and self.config.retry_failed and set(begun[0]["status"]) != {"ok"}:
-            begun = None  # images that failed move the borders of windows once they are mended
-        if begun is None:
-            return _Task(subpart, subpart.items, empty_columns(), thumbnails)
-        columns, pictures = begun
-        num_begun = len(columns["id"])
-        self._count(num_begun, sum(s != "ok" for s in columns["status"]), num_new=0)
+        if facts is None or facts.digest != subpart.digest:
+            return self._task_anew(subpart, facts)
+        if not self.config.retry_failed or not facts.num_failed:
+            self._count(facts.num_rows, facts.num_failed, num_new=0)
+            return None
+        old = self._rows_there(subpart)
+        rows = tuple(
+            row
+            for row, (status, item) in enumerate(zip(old["status"], subpart.items, strict=True))
+            if status != "ok" and not item.is_gone
+        )
+        self._count(facts.num_rows - len(rows), facts.num_failed - len(rows), num_new=0)
+        if not rows:
+            return None
+        pictures = read_thumbnails(self._folder, subpart.name)
         return _Task(
             subpart,
-            subpart.items[num_begun:],
-            columns,
-            None if thumbnails is None else pictures,
+            tuple(subpart.items[row] for row in rows),
+            empty_columns(),
+            None if pictures is None else [],
+            rows,
+            old,
+            pictures,
+            is_retry=True,
         )
 
+    def _task_anew(self, subpart: SubPart, facts: PartDone | None) -> _Task:
+        """A part that is not there, or is of other items: rows of what is gone are all to be had
+        of these, and stay."""
+        old, pictures, rows = None, None, None
+        if facts is not None and any(item.is_gone for item in subpart.items):
+            there = self._rows_there(subpart)
+            shown = read_thumbnails(self._folder, subpart.name) or []
+            if len(shown) != facts.num_rows:  # none, or a kill fell between pictures and rows
+                shown = [None] * facts.num_rows
+            places = {id: row for row, id in enumerate(there["id"])}
+            found = [places.get(item.id) if item.is_gone else None for item in subpart.items]
+            old = {
+                name: [None if row is None else column[row] for row in found]
+                for name, column in there.items()
+            }
+            pictures = [None if row is None else shown[row] for row in found]
+            rows = tuple(place for place, row in enumerate(found) if row is None)
+            num_failed = sum(status not in (None, "ok") for status in old["status"])
+            self._count(len(found) - len(rows), num_failed, num_new=0)
+        items = subpart.items if rows is None else tuple(subpart.items[row] for row in rows)
+        columns, begun = empty_columns(), []
+        beginning = read_beginning(self._folder, subpart)
+        if beginning is not None and self._goes_on(beginning[0], items):
+            columns, begun = beginning
+            num_failed = sum(status != "ok" for status in columns["status"])
+            self._count(len(columns["id"]), num_failed, num_new=0)
+        return _Task(
+            subpart,
+            items[len(columns["id"]) :],
+            columns,
+            begun if self.config.thumbnails else None,
+            rows,
+            old,
+            pictures if self.config.thumbnails else None,
+        )
+
+    def _goes_on(self, columns: Columns, items: tuple[Item, ...]) -> bool:
+        """Whether a part may go on behind these rows."""
+        if self.config.retry_failed and set(columns["status"]) != {"ok"}:
+            return False  # images that failed move the borders of windows once they are mended
+        return columns["id"] == [storable(item.id) for item in items[: len(columns["id"])]]
+
+    def _rows_there(self, subpart: SubPart) -> Columns:
+        table = read_part(self._folder, subpart.name)
+        return {name: table[name].to_pylist() for name in table.column_names}
+
     def _score_task(self, task: _Task, decoded: Iterator[Decoded]) -> PartDone:
-        is_retry = task.rows is not None
-        columns = empty_columns() if is_retry else task.columns
+        columns = task.columns
         # One a row that is there, kept or not: their number tells which windows are finished.
-        thumbnails = [] if is_retry else (task.thumbnails or [None] * len(columns["id"]))
+        thumbnails = task.thumbnails or [None] * len(columns["id"])
         try:
             for window in split_windows(decoded, full_px=self._full_px):
                 self._score_window(window, columns)
                 thumbnails += [one.thumbnail for one in window]
                 self._check_errors(columns)
+            pictures = thumbnails if task.thumbnails is not None else None
+            done = write_part(self._folder, task.subpart, *_merged(task, columns, pictures))
         except BaseException:
             # Rows that were retried are retried again.
-            if not is_retry and columns["id"]:
+            if not task.is_retry and columns["id"]:
                 self._try_to_keep(task, columns, thumbnails)
             raise
-        pictures = thumbnails if task.thumbnails is not None else None
-        if task.rows is not None:
-            columns, pictures = _merged(task, columns, thumbnails)
-        done = write_part(self._folder, task.subpart, columns, pictures)
         forget_beginning(self._folder, task.subpart)
         return done
 
@@ -283,13 +337,15 @@ class _Bar:
 
 
 def _merged(
-    task: _Task, columns: Columns, thumbnails: list[bytes | None]
+    task: _Task, columns: Columns, thumbnails: list[bytes | None] | None
 ) -> tuple[Columns, list[bytes | None] | None]:
-    """The old rows of a part with the retried ones in their places."""
-    pictures = task.thumbnails
-    for new, row in enumerate(task.rows or ()):
+    """The rows of a whole part: the scored ones in their places among those that stay."""
+    if task.old is None or task.rows is None:
+        return columns, thumbnails
+    pictures = task.old_thumbnails
+    for new, row in enumerate(task.rows):
         for name, column in columns.items():
-            task.columns[name][row] = column[new]
-        if pictures is not None:
+            task.old[name][row] = column[new]
+        if pictures is not None and thumbnails is not None:
             pictures[row] = thumbnails[new]
-    return task.columns, pictures
+    return task.old, pictures

@@ -10,22 +10,27 @@ import hashlib
 import json
 import os
 import re
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..errors import BulkError
-from .atomic import write_file_atomically
+from .atomic import create_file_atomically
 
 if TYPE_CHECKING:
     from ..ip_iqa import IPIQA
     from ..scorer import Scorer
+    from .config import RunConfig
 
-__all__ = ["RUN_NAME", "RunFingerprint", "check_fingerprint"]
+__all__ = ["RUN_NAME", "RunFingerprint", "check_fields", "check_fingerprint", "known_fields"]
 
 RUN_NAME = "run.json"
 _FORMAT = {"format": "eliq-run", "version": 1}
+_NAMING = ("model_id", "revision")  # where a critic was found, not what it is
+_WRITING_S = 0.5
+_QUICK_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,8 @@ class RunFingerprint:
 def check_fingerprint(folder: Path, fingerprint: RunFingerprint) -> None:
     """Keep the fingerprint of a new run; refuse one that differs from that of the run here.
 
+    Of several processes that begin a run together one writes its own, and all compare theirs.
+
     Raises:
         BulkError: all fields that differ are named, with both values.
     """
@@ -92,16 +99,25 @@ def check_fingerprint(folder: Path, fingerprint: RunFingerprint) -> None:
         # Paths of rows are relative to where the run began: the report and `eliq keep` come later.
         facts = {**_FORMAT, "cwd": os.getcwd(), "fingerprint": found}
         content = json.dumps(facts, indent=1) + "\n"
-        write_file_atomically(path, content.encode())
+        if create_file_atomically(path, content.encode()):
+            return
+    check_fields(folder, found)
+
+
+def check_fields(folder: Path, found: dict[str, Any]) -> None:
+    """Refuse what differs from the run in ``folder``, if there is one; of some fields or all.
+
+    Raises:
+        BulkError: as `check_fingerprint`.
+    """
+    path = folder / RUN_NAME
+    expected = _fields_there(path)
+    if expected is None:
         return
-    try:
-        expected: dict[str, Any] = json.loads(path.read_bytes())["fingerprint"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BulkError(
-            f"{path}: expected the fingerprint of a run, found {type(error).__name__}; choose "
-            "another --out, or --overwrite"
-        ) from error
     names = [name for name, value in found.items() if expected.get(name) != value]
+    if expected.get("checkpoint_sha256") == found.get("checkpoint_sha256") is not None:
+        # The same critic by another name: another spelling of its directory, or a copy of it.
+        names = [name for name in names if name not in _NAMING]
     if names:
         made = ", ".join(f"{name} {_short(expected.get(name))}" for name in names)
         asked = ", ".join(f"{name} {_short(found[name])}" for name in names)
@@ -109,6 +125,61 @@ def check_fingerprint(folder: Path, fingerprint: RunFingerprint) -> None:
             f"{folder} was made with {made}; you asked for {asked}; scores of both do not mix: "
             "choose another --out, or --overwrite"
         )
+
+
+def known_fields(config: RunConfig) -> dict[str, Any]:
+    """What `RunFingerprint.of` will say of the critic that a run names, as far as it is known
+    before that is loaded: of weights that take long to read, nothing.
+
+    Raises:
+        EliqError: the checkpoint is refused.
+    """
+    fields: dict[str, Any] = {"lib_version": __version__}
+    if config.dtype is not None:
+        fields["dtype"] = config.dtype.removeprefix("torch.")
+    if config.batch_px is not None:
+        fields["batch_px"] = config.batch_px
+    if config.zero_shot is None:
+        digest = _sha256_of_files(config.checkpoint)
+        if digest is not None:
+            fields["checkpoint_sha256"] = digest
+    return fields
+
+
+def _sha256_of_files(checkpoint: str | None) -> str | None:
+    """As `Scorer.fingerprint`, of a checkpoint on the disk that is read in a few seconds."""
+    from ..checkpoint import embedded_checkpoint_dir, fingerprint
+    from ..ip_iqa import checkpoint as ip_iqa
+    from ..loading import system_of
+
+    directory = (
+        embedded_checkpoint_dir() if checkpoint is None else Path(checkpoint).expanduser().resolve()
+    )
+    if not directory.is_dir():
+        return None
+    if sum(path.stat().st_size for path in directory.iterdir() if path.is_file()) > _QUICK_BYTES:
+        return None
+    return (ip_iqa.fingerprint if system_of(directory) == "ip-iqa" else fingerprint)(directory)
+
+
+def _fields_there(path: Path) -> dict[str, Any] | None:
+    """The fingerprint that is kept; None where there is no file."""
+    deadline_s = time.monotonic() + _WRITING_S
+    while True:
+        try:
+            fields = json.loads(path.read_bytes())["fingerprint"]
+            return fields if isinstance(fields, dict) else {}
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            # Without links in the file system another process may be writing it this moment.
+            if isinstance(error, ValueError) and time.monotonic() < deadline_s:
+                time.sleep(0.05)
+                continue
+            raise BulkError(
+                f"{path}: expected the fingerprint of a run, found {type(error).__name__}; choose "
+                "another --out, or --overwrite"
+            ) from error
 
 
 def _is_named_exactly(scorer: Scorer | IPIQA) -> bool:

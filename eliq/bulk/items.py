@@ -37,6 +37,7 @@ class Item:
         offset, size: of the member's bytes in the tar; size None for a plain file.
         problem: why there is nothing to open: the tar itself is damaged.
         flags: what is known of its prompt; of members of a tar alone.
+        is_gone: the source no longer has it; a row that it gave stays.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Item:
     size: int | None = None
     problem: str | None = None
     flags: tuple[str, ...] = ()
+    is_gone: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,25 +12,44 @@ from ..errors import BulkError
 from .atomic import remove_leftovers
 from .config import RunConfig
 from .fingerprint import RUN_NAME
+from .old_run import OWN_NAMES, has_old_run, settle_old_run
 from .parts import PARTS, THUMBNAILS
 
-__all__ = ["OWN_NAMES", "claim_out_dir", "clear_out_dir", "holds_run"]
+__all__ = ["check_strangers", "claim_out_dir", "holds_run"]
 
 _LOCK = ".lock"
-OWN_NAMES = (
-    PARTS, THUMBNAILS, RUN_NAME, "plan.json", "plan.parquet", "plan.new.parquet", "scores.parquet",
-    "summary.json", "errors.csv", "metadata.jsonl", "report.html", "report_files", "unfinished",
-)  # fmt: skip
+_logger = logging.getLogger("eliq")
 
 
 def holds_run(folder: str | os.PathLike[str]) -> bool:
     """Whether a run was begun in a directory."""
-    return any((Path(folder) / name).exists() for name in ("plan.json", RUN_NAME, PARTS))
+    names = ("plan.json", RUN_NAME, PARTS)
+    return has_old_run(folder) or any((Path(folder) / name).exists() for name in names)
+
+
+def check_strangers(folder: str | os.PathLike[str]) -> None:
+    """Refuse a directory that no run has made.
+
+    Raises:
+        BulkError: it holds other files, or is itself a file.
+    """
+    if not os.path.isdir(folder):
+        if os.path.lexists(folder):
+            raise BulkError(f"{folder}: expected a directory for the result, found a file")
+        return
+    names = [path.name for path in Path(folder).iterdir() if path.name not in OWN_NAMES]
+    strangers = [name for name in names if not name.startswith(".")]
+    if strangers and not holds_run(folder):
+        raise BulkError(
+            f"{folder}: expected a new or empty directory for the result, found {strangers[0]}"
+        )
 
 
 @contextmanager
 def claim_out_dir(config: RunConfig, *, is_child: bool = False) -> Iterator[Path]:
     """Hold the directory while this block runs; what a kill left half-written is removed.
+
+    A run that a killed ``--overwrite`` has set aside is put back, and a warning says so.
 
     Args:
         config: with more than one process, they hold the directory together, each as its number.
@@ -44,12 +63,7 @@ def claim_out_dir(config: RunConfig, *, is_child: bool = False) -> Iterator[Path
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BulkError(f"{folder}: cannot be made: {os.strerror(error.errno or 0)}") from error
-    strangers = [path.name for path in folder.iterdir() if path.name not in (*OWN_NAMES, _LOCK)]
-    strangers = [name for name in strangers if not name.startswith(".")]
-    if strangers and not holds_run(folder):
-        raise BulkError(
-            f"{folder}: expected a new or empty directory for the result, found {strangers[0]}"
-        )
+    check_strangers(folder)
     with ExitStack() as locks:
         if not is_child:
             # What shares the directory with its like still keeps out a command that wants it alone.
@@ -59,25 +73,10 @@ def claim_out_dir(config: RunConfig, *, is_child: bool = False) -> Iterator[Path
         else:
             for inner in (folder, folder / PARTS, folder / THUMBNAILS):
                 remove_leftovers(inner)
+        if not is_child and config.rank == 0 and settle_old_run(folder):
+            _logger.warning("%s: an --overwrite was stopped; the run before it is back", folder)
         yield folder
     # The lock files stay: to remove one would let two others hold two different ones.
-
-
-def clear_out_dir(folder: str | os.PathLike[str]) -> None:
-    """Remove the run in a directory, and nothing else that lies there.
-
-    Raises:
-        BulkError: something cannot be removed.
-    """
-    try:
-        for name in OWN_NAMES:
-            path = Path(folder) / name
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
-    except OSError as error:
-        raise BulkError(f"{error.filename}: cannot be removed: {error.strerror}") from error
 
 
 def _lock(locks: ExitStack, path: Path, *, is_shared: bool = False) -> None:

@@ -114,9 +114,8 @@ def is_done(plan: Plan, unit: int, folder: Path) -> bool:
 def all_parts(plan: Plan, unit: int, folder: Path) -> list[PartDone] | None:
     """The finished parts of a unit, or None where one is missing or was made of other items."""
     if not plan.tars:
-        (subpart,) = plan.subparts(unit)
-        facts = part_facts(folder, subpart.name)
-        return [facts] if facts is not None and facts.digest == subpart.digest else None
+        facts = part_facts(folder, part_name(unit, 0))
+        return [facts] if facts is not None and facts.digest == plan.digest(unit) else None
     found: list[PartDone] = []
     tar = plan.tars[unit]
     while not found or not found[-1].is_last:

@@ -14,19 +14,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass, replace
-from itertools import islice
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import BulkError
-from .arrow import pa, pq
 from .atomic import write_file_atomically
-from .columns import PLAN_SCHEMA
 from .config import DEFAULT_PART_SIZE, RunConfig
 from .fingerprint import RUN_NAME
-from .items import Item, SubPart, items_digest, storable
+from .items import SubPart, items_digest
 from .parts import is_done, remove_strays
+from .plan_items import ITEMS_NAME, PlanItems, write_items
 from .sources import find_source, nothing_found
 from .tar_units import TarUnit, limited_tars, merged_tars
 from .tars import tar_subparts
@@ -34,7 +32,6 @@ from .tars import tar_subparts
 __all__ = ["PLAN_NAME", "Plan", "load_plan", "plan_run"]
 
 PLAN_NAME = "plan.json"
-_ITEMS_NAME = "plan.parquet"
 
 
 @dataclass(frozen=True)
@@ -60,6 +57,10 @@ class Plan:
     tars: tuple[TarUnit, ...] = ()
     num_gone: int = 0
     num_without_prompt: int = 0
+    _items: PlanItems = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_items", PlanItems(self.folder / ITEMS_NAME))
 
     def subparts(self, unit: int) -> Iterator[SubPart]:
         """The parts of a unit, each with its items.
@@ -80,9 +81,12 @@ class Plan:
                 prompt=self.prompt,
             )
             return
-        with _open_items(self.folder / _ITEMS_NAME) as file:
-            items = _items_of(file.read_row_group(unit))
-        yield SubPart(unit, 0, tuple(items), items_digest(items))
+        items = self._items.read(unit)
+        yield SubPart(unit, 0, items, items_digest(items))
+
+    def digest(self, unit: int) -> str:
+        """Of the one part of a unit that is no tar, as in its `SubPart`."""
+        return self._items.digest(unit)
 
     def units(self, rank: int = 0, world_size: int = 1) -> range:
         """The units of one of several processes."""
@@ -130,11 +134,8 @@ def plan_run(config: RunConfig, *, folder: Path | None = None) -> Plan:
         num_units, num_items = len(tars), None
         num_gone = sum(tar.is_gone for tar in tars)
     else:
-        items = source.items()
-        if config.limit is not None:
-            items = islice(items, config.limit)
-        num_items, num_gone = _write_items(
-            folder / _ITEMS_NAME, items, part_size, limit=config.limit
+        num_items, num_gone = write_items(
+            folder / ITEMS_NAME, source.items(), part_size, limit=config.limit
         )
         if not num_items:
             raise BulkError(nothing_found(config.source))
@@ -223,105 +224,6 @@ def _check_same(old: dict[str, Any], facts: dict[str, Any], *, out_dir: Path) ->
             f"{out_dir} was made with {made}; you asked for {asked}: choose another --out, or "
             "--overwrite"
         )
-
-
-def _write_items(
-    path: Path, items: Iterator[Item], part_size: int, *, limit: int | None
-) -> tuple[int, int]:
-    """Keep the listing; returns how many items it has, and how many of them are gone."""
-    if not path.exists():
-        return _write_groups(path, items, part_size), 0
-    with _open_items(path) as file:
-        old_ids = {
-            _fingerprint(name): position
-            for position, name in enumerate(
-                name for batch in file.iter_batches(columns=["id"]) for name in batch[0].to_pylist()
-            )
-        }
-    known: dict[int, Item] = {}
-    new: list[Item] = []
-    in_order = True
-    kept = path.with_name("plan.new.parquet")
-
-    # Mostly the listing is the old one, or begins with it: then nothing need be held in memory.
-    def watched() -> Iterator[Item]:
-        nonlocal in_order
-        for position, item in enumerate(items):
-            old = old_ids.get(_fingerprint(storable(item.id) or ""))
-            in_order &= (old == position) if position < len(old_ids) else (old is None)
-            yield item
-
-    num_items = _write_groups(kept, watched(), part_size)
-    if in_order and num_items >= len(old_ids):
-        os.replace(kept, path)
-        return num_items, 0
-    if num_items == limit and num_items < len(old_ids):
-        kept.unlink()
-        raise BulkError(
-            f"--limit {limit}: this run has planned {len(old_ids)} images already; choose a larger "
-            "one, or another --out"
-        )
-    with _open_items(kept) as file:
-        for batch in file.iter_batches():
-            for item in _items_of(batch):
-                old = old_ids.get(_fingerprint(item.id))
-                if old is None:
-                    new.append(item)
-                else:
-                    known[old] = item
-    kept.unlink()
-    num_gone = len(old_ids) - len(known)
-
-    def merged() -> Iterator[Item]:
-        with _open_items(path) as file:
-            olds = (item for batch in file.iter_batches() for item in _items_of(batch))
-            for position, item in enumerate(olds):
-                yield known.get(position, item)
-        yield from new
-
-    return _write_groups(path, merged(), part_size), num_gone
-
-
-def _write_groups(path: Path, items: Iterator[Item], part_size: int) -> int:
-    num_items = 0
-
-    def write(file: Any) -> None:
-        nonlocal num_items
-        with pq.ParquetWriter(file, PLAN_SCHEMA) as writer:
-            while group := list(islice(items, part_size)):
-                rows = [
-                    {
-                        "id": storable(item.id),
-                        "path": os.fsencode(item.path),
-                        "prompt": storable(item.prompt),
-                        "prompt_source": item.prompt_source,
-                        "has_sidecar": item.has_sidecar,
-                    }
-                    for item in group
-                ]
-                table = pa.Table.from_pylist(rows, schema=PLAN_SCHEMA)
-                writer.write_table(table, row_group_size=part_size)
-                num_items += len(group)
-
-    write_file_atomically(path, write)
-    return num_items
-
-
-def _items_of(rows: Any) -> list[Item]:
-    return [Item(**{**row, "path": os.fsdecode(row["path"])}) for row in rows.to_pylist()]
-
-
-def _open_items(path: Path) -> Any:
-    try:
-        return pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
-        raise BulkError(
-            f"{path}: the plan cannot be read ({type(error).__name__}); remove it and run again"
-        ) from error
-
-
-def _fingerprint(text: str) -> int:
-    return hash(text)  # within this process only; 64 bits, where the text itself would be 100 bytes
 
 
 def _json_bytes(data: dict[str, Any]) -> bytes:

@@ -111,7 +111,7 @@ def run(
         bool, typer.Option("--retry-failed", help="Score the images again that failed before.")
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Remove the run that is in DIR first; asks.")
+        bool, typer.Option("--overwrite", help="Replace the run that is in DIR; asks.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     dry_run: Annotated[

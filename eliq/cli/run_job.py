@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from .output import message
 from .run_output import ProgressBar, show_dry_run, show_summary
 
 if TYPE_CHECKING:
+    from ..bulk.old_run import OldRun
     from ..bulk.plan import Plan
 
 __all__ = ["Job", "run_job"]
@@ -59,7 +61,8 @@ def run_job(job: Job) -> int:
         KeyboardInterrupt, Terminated: after what is done was kept and summed up.
     """
     from ..bulk.critic import check_critic
-    from ..bulk.out_dir import claim_out_dir, clear_out_dir, holds_run
+    from ..bulk.old_run import OldRun
+    from ..bulk.out_dir import claim_out_dir, holds_run
     from ..bulk.sources import check_source
     from .run_processes import end_with_parent, is_child, rank_of_this_process
 
@@ -70,50 +73,68 @@ def run_job(job: Job) -> int:
     start_s = time.perf_counter()
     job = replace(job, config=rank_of_this_process(job.config))
     config = job.config
+    if config.world_size > 1 and not is_child() and (job.devices or job.engine != "local"):
+        what = "--devices" if job.devices else "--engine ray"
+        raise BulkError(f"{what} starts processes itself: leave it out under a launcher")
     if job.is_overwriting and not job.is_sure and holds_run(config.out_dir):
         if not typer.confirm(f"remove the run in {config.out_dir}?", err=True):
             raise BulkError(f"{config.out_dir} stays as it is: nothing was removed, nothing scored")
     with claim_out_dir(config, is_child=is_child()) as folder:
-        if job.is_overwriting and config.rank == 0:
-            if holds_run(folder):  # which a word that is mistyped must not cost
-                check_source(config)
-            clear_out_dir(folder)
+        old = None
+        if job.is_overwriting and config.rank == 0 and holds_run(folder):
+            check_source(config)  # which a word that is mistyped must not cost
+            old = OldRun(folder)
         end_with_parent()
         sums_up = config.rank == 0 and not is_child()
         try:
-            num_kept = _score(job)
+            with old or nullcontext():
+                num_kept = _score(job, old)
         except (KeyboardInterrupt, Terminated):
-            if sums_up:
+            if sums_up and not (old is not None and old.is_back):
                 _sum_up_interrupted(job)
             raise
+        finally:
+            if old is not None and old.is_back and not job.is_quiet:
+                message(f"the run that was in {folder} stays: no critic was loaded for another")
         if not sums_up:
             return 0
         return _finish(job, time.perf_counter() - start_s, num_kept)
 
 
-def _score(job: Job) -> int | None:
-    """Score what is missing; returns how many rows of earlier runs were kept, None = not known."""
+def _score(job: Job, old: OldRun | None) -> int | None:
+    """Score what is missing; returns how many rows of earlier runs were kept, None = not known.
+
+    Args:
+        old: the run that this one replaces.
+    """
+    from .run_launch import Launch
     from .run_processes import is_child, plan_of_all_processes, run_launched, run_on_devices
 
     config = job.config
-    plan = plan_of_all_processes(config)
-    if not job.is_quiet and config.rank == 0 and not is_child():
-        _say_what_is_left_out(plan)
-        _say_what_has_no_prompt(plan, config)
-        _say_what_is_to_do(plan, config)
-    with ProgressBar(plan, config, quiet=job.is_quiet or config.rank != 0 or is_child()) as bar:
+    with ExitStack() as stack:
+        launch = None
+        if config.world_size > 1 and not is_child():
+            launch = stack.enter_context(Launch(config, quiet=job.is_quiet))
+        plan = plan_of_all_processes(config, launch)
+        is_silent = job.is_quiet or config.rank != 0 or is_child()
+        if not is_silent:
+            _say_what_is_left_out(plan)
+            _say_what_has_no_prompt(plan, config)
+            _say_what_is_to_do(plan, config)
+        bar = stack.enter_context(ProgressBar(plan, config, quiet=is_silent))
+        observer = bar if old is None else old.watched(bar)
         if job.devices:
-            run_on_devices(config, plan, job.devices, bar)
+            run_on_devices(config, plan, job.devices, observer)
         elif job.engine == "ray":
             from ..bulk.ray_engine import run_ray
 
-            run_ray(config, plan, address=job.ray_address, observer=bar)
-        elif config.world_size > 1 and not is_child():
-            run_launched(config, plan, bar)
+            run_ray(config, plan, address=job.ray_address, observer=observer)
+        elif launch is not None:
+            run_launched(config, plan, observer, launch)
         else:
             from ..bulk.engine import run_local
 
-            run_local(config, plan, bar)
+            run_local(config, plan, observer)
     return bar.num_kept if config.world_size == 1 else None
 
 
@@ -156,6 +177,11 @@ def _say_what_has_no_prompt(plan: Plan, config: RunConfig) -> None:
 
 
 def _finish(job: Job, elapsed_s: float, num_kept: int | None) -> int:
+    """Write and show what a user takes away.
+
+    Raises:
+        BulkError: after all that, where parts of the plan are missing.
+    """
     from ..bulk.results import finish_run
 
     out_dir = job.config.out_dir
@@ -175,6 +201,12 @@ def _finish(job: Job, elapsed_s: float, num_kept: int | None) -> int:
     if job.gates:
         facts["num_below_fail_under"] = num_missed
     show_summary(facts, job.format)
+    if num_missing := summary["num_pending_units"]:
+        what = "tars" if summary["num_planned"] is None else "parts"
+        raise BulkError(
+            f"{num_missing} {what} of the plan are not scored, or were changed while they were: "
+            "the same command goes on with them"
+        )
     # The gate comes first: whoever asked for it must see that it was missed.
     return EXIT_GATE if num_missed else EXIT_FAILED_ITEMS if summary["num_failed"] else 0
 
@@ -202,21 +234,35 @@ def _sum_up_interrupted(job: Job) -> None:
             finish_run(out_dir)
         except EliqError as error:
             message(str(error))
+    how = "the same command without --overwrite" if job.is_overwriting else "the same command"
     message(
         f"interrupted: {num_rows} images in finished parts, and what was scored of the part under "
-        "way, are kept; the same command goes on"
+        f"way, are kept; {how} goes on"
     )
 
 
 def _dry_run(job: Job) -> int:
+    """Say what would be done.
+
+    Raises:
+        EliqError: the run would be refused, as far as that is known before a critic is loaded.
+    """
     import shutil
     import tempfile
     from pathlib import Path
 
+    from ..bulk.fingerprint import check_fields, known_fields
+    from ..bulk.old_run import has_old_run
+    from ..bulk.out_dir import check_strangers
     from ..bulk.parts import all_parts
     from ..bulk.plan import plan_run
 
     out_dir = job.config.out_dir
+    check_strangers(out_dir)
+    if has_old_run(out_dir):
+        message(f"{out_dir}: an --overwrite was stopped; a run puts the one before it back first")
+    if not job.is_overwriting and out_dir.is_dir():
+        check_fields(out_dir, known_fields(job.config))
     facts: dict[str, Any] = {"num_done": 0, "num_failed": 0, "num_done_units": 0}
     with tempfile.TemporaryDirectory() as temporary:
         if not job.is_overwriting:

@@ -16,7 +16,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..bulk.config import RunConfig
@@ -25,6 +24,7 @@ from ..errors import BulkError
 if TYPE_CHECKING:
     from ..bulk.engine import Progress
     from ..bulk.plan import Plan
+    from .run_launch import Launch
 
 __all__ = [
     "end_with_parent",
@@ -37,14 +37,14 @@ __all__ = [
 
 _POLL_S = 0.5
 _CHILD = "ELIQ_RUN_CHILD"  # set for the processes of --devices, whose parent has planned
-_PLAN_TIMEOUT_S = 24 * 3600.0  # to list a source; the launcher ends who waits for a failed process
 
 
 def rank_of_this_process(config: RunConfig) -> RunConfig:
     """``config`` with the number that a launcher gave this process, and its GPU.
 
     Raises:
-        BulkError: the launcher's processes are on several machines: that is what Ray is for.
+        BulkError: the launcher's processes are on several machines, which is what Ray is for; or
+            no launcher has set these variables.
     """
     try:
         rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
@@ -52,7 +52,15 @@ def rank_of_this_process(config: RunConfig) -> RunConfig:
         return config
     if world_size <= 1:
         return config
-    local_size = int(os.environ.get("LOCAL_WORLD_SIZE", world_size))
+    try:
+        local_size = int(os.environ["LOCAL_WORLD_SIZE"])
+    except (KeyError, ValueError):
+        # Set by hand, or by a cluster for other programs: nobody would start the other processes.
+        raise BulkError(
+            f"RANK {rank} and WORLD_SIZE {world_size} are set, and LOCAL_WORLD_SIZE is not: start "
+            "the processes with torchrun or accelerate launch, which set all three, or unset "
+            "RANK and WORLD_SIZE"
+        ) from None
     if local_size != world_size:
         raise BulkError("expected the processes of one machine; for several, use --engine ray")
     device = config.device
@@ -81,35 +89,20 @@ def end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def plan_of_all_processes(config: RunConfig) -> Plan:
+def plan_of_all_processes(config: RunConfig, launch: Launch | None) -> Plan:
     """The plan: made by the first process, and read by the others when it is there."""
     from ..bulk.plan import load_plan, plan_run
 
     if is_child():
         return load_plan(config.out_dir)
-    if config.world_size == 1:
+    if launch is None:
         return plan_run(config)
-    ready = _mark(config, "planned")
-    if config.rank == 0:
-        for mark in (ready, *(_mark(config, f"scored-{n}") for n in range(1, config.world_size))):
-            mark.unlink(missing_ok=True)  # of an attempt that the launcher has ended
-        plan = plan_run(config)
-        ready.touch()
-        return plan
-    deadline_s = time.monotonic() + _PLAN_TIMEOUT_S
-    while not ready.exists():
-        if time.monotonic() > deadline_s:
-            raise BulkError("the first process has not listed the source")
-        time.sleep(_POLL_S)
-    return load_plan(config.out_dir)
+    return launch.plan(lambda: plan_run(config), lambda: load_plan(config.out_dir))
 
 
-def _mark(config: RunConfig, what: str) -> Path:
-    """A file by which a launcher's processes, which have one parent, tell one another something."""
-    return Path(config.out_dir) / f".{what}-{os.getppid()}"
-
-
-def run_launched(config: RunConfig, plan: Plan, observer: Callable[[Any], None]) -> None:
+def run_launched(
+    config: RunConfig, plan: Plan, observer: Callable[[Any], None], launch: Launch
+) -> None:
     """Score the share of one of a launcher's processes; the first then waits for the others.
 
     Raises:
@@ -120,16 +113,9 @@ def run_launched(config: RunConfig, plan: Plan, observer: Callable[[Any], None])
     errors = _ErrorsOfAll(config, plan, observer)
     run_local(config, plan, errors)
     if config.rank != 0:
-        _mark(config, f"scored-{config.rank}").touch()
-        return
-    # Not until their parts are there: with --retry-failed they are, and are replaced.
-    marks = [_mark(config, f"scored-{rank}") for rank in range(1, config.world_size)]
-    while not all(mark.exists() for mark in marks):
-        errors.check()
-        time.sleep(_POLL_S)
-    errors.check()
-    for mark in (*marks, _mark(config, "planned")):
-        mark.unlink(missing_ok=True)
+        launch.tell_scored()
+    else:
+        launch.wait_for_others(errors.check)
 
 
 class _ErrorsOfAll:
@@ -181,9 +167,11 @@ def run_on_devices(
     ]
     num_old: int | None = None
     try:
-        while any(child.poll() is None for child in children):
-            failed = [child for child in children if child.poll() not in (None, 0)]
-            if failed:
+        while True:
+            codes = [child.poll() for child in children]
+            # Now, because those that are ended here fail too.
+            failed = [pair for pair in zip(devices, codes, strict=True) if pair[1]]
+            if failed or None not in codes:
                 break
             num_done, num_failed = counts.count()
             num_old = num_done if num_old is None else num_old
@@ -197,12 +185,11 @@ def run_on_devices(
         for child in children:
             child.wait()
             child.stdin.close()
-    for device, child in zip(devices, children, strict=True):
-        if child.returncode:
-            raise BulkError(
-                f"the process on {device} ended with status {child.returncode}; what is done is "
-                "kept, the same command goes on"
-            )
+    if failed:
+        named = ", ".join(
+            f"on {device.strip()} ended with status {code}" for device, code in failed
+        )
+        raise BulkError(f"the process {named}; what is done is kept, the same command goes on")
     _check_errors(config, counts.count()[1])
 
 
@@ -219,7 +206,9 @@ def _start(device: str, rank: int, world_size: int) -> subprocess.Popen:
     arguments = list(sys.argv[1:])
     for name in ("--devices", "--overwrite"):
         arguments = _without(arguments, name, has_value=name == "--devices")
-    environment = os.environ | {"RANK": str(rank), "WORLD_SIZE": str(world_size), _CHILD: "1"}
+    size = str(world_size)
+    environment = os.environ | {"RANK": str(rank), "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size}
+    environment[_CHILD] = "1"
     code = f"import sys; from {__package__} import main; sys.exit(main())"
     return subprocess.Popen(
         [sys.executable, "-c", code, arguments[0], "--device", device, *arguments[1:]],
