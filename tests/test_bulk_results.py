@@ -120,5 +120,4 @@ def test_quantiles_of_many_numbers_in_little_memory():
     facts = stats.to_json()
     for share, name in ((5, "p05"), (50, "p50"), (95, "p95")):
         assert facts[name] == pytest.approx(np.percentile(values, share), abs=2e-3)
-    assert facts["histogram"][0] == int(sum(values < 0.05 - 0.0005))
-    assert sum(facts["histogram"]) == 5000
+    assert facts["histogram"] == np.histogram(values, bins=20, range=(0, 1))[0].tolist()

@@ -118,6 +118,7 @@ def test_a_scene_can_be_asked_to_have_a_relation():
 
 def test_the_second_phase_starts_from_given_weights(tmp_path, monkeypatch):
     from training.embedded import pretrain as module
+    from training.embedded.model import train_tokenizer
     from training.run_state import StopRequest
 
     tokenizer = module.make_tokenizer(300)
@@ -136,12 +137,13 @@ def test_the_second_phase_starts_from_given_weights(tmp_path, monkeypatch):
     trained = module.load_pretrained(tmp_path, config).model.state_dict()
     for name, value in kept.items():
         assert torch.allclose(trained[name], value, atol=1e-5), name
-    other = module.make_backbone(module.train_tokenizer(["another"] * 9), seed=3)
+    other = module.make_backbone(train_tokenizer(["another"] * 9), seed=3)
     with StopRequest() as stop, pytest.raises(module.TrainingError, match="tokenizer"):
         module.pretrain(tmp_path / "x", config, num_steps=1, workers=0, start=other, stop=stop)
 
 
 def test_the_third_phase_keeps_the_best_average_that_was_seen(tmp_path, monkeypatch):
+    from training.embedded import average
     from training.embedded import pretrain as module
     from training.embedded.photographs import Photographs
     from training.run_state import StopRequest
@@ -159,8 +161,8 @@ def test_the_third_phase_keeps_the_best_average_that_was_seen(tmp_path, monkeypa
         seen.append(score([torch.rand(3, 64, 64)])[0][0])
         return {"within": (0.5, 0.9, 0.7)[len(seen) - 1], "pooled": 0.5, "above": 0, "below": 0}
 
-    monkeypatch.setattr(module, "photograph_figures", figures)
-    monkeypatch.setattr(module, "select_alignment", lambda *_, **__: {"object": 0.8, "shuffle": 1})
+    monkeypatch.setattr(average, "photograph_figures", figures)
+    monkeypatch.setattr(average, "select_alignment", lambda *_, **__: {"object": 0.8, "shuffle": 1})
     level = module.Level(0.0, 40, 12, 2, True, 1.0, (96,), 1.0, ladder_px=(96,), photolike=1.0)
     monkeypatch.setattr(module, "THIRD_LEVEL", level)
     config = replace(module.PretrainConfig.of_phase(3), ladders=1)

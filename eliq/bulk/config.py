@@ -23,7 +23,7 @@ class RunConfig:
         prompt: of every image.
         prompts_path: a manifest that names prompts for a folder's images.
         checkpoint, zero_shot, device, dtype, batch_px: as for `eliq.Scorer`.
-        workers: processes that decode; None = one a processor core but one, at most 8.
+        workers: processes that decode; None = `default_workers`.
         part_size: images of a part file: what a kill costs at most; None = as many as in the run
             that is in ``out_dir``, else `DEFAULT_PART_SIZE`.
         limit: only the first so many images.
@@ -80,9 +80,13 @@ class RunConfig:
 
 
 def default_workers() -> int:
-    """One a core that this process may use, but one for the model; 1 to 8."""
+    """One a core that this process may use, but one for the model; on two cores two, at most 8.
+
+    There a model on the CPU uses both cores and waits for the slower one: decoding that burdens
+    them evenly costs half of what it does on one of them (`benchmarks/run.py`).
+    """
     try:
         num_cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS or Windows
         num_cores = os.cpu_count() or 1
-    return max(1, min(8, num_cores - 1))
+    return min(num_cores, max(2, min(8, num_cores - 1)))

@@ -35,23 +35,34 @@ def resized_bytes(stored: Tensor, patches: PatchConfig | None) -> Tensor:
         size = (height, width)
     if size == (height, width):
         return _to_bytes(stored)
+    if height * width <= _STRIP_PX:
+        # Whole numbers 0..255 in float32 are as exact as bytes, and take no copy in between.
+        levels = _levels(_bicubic(_unit(stored), (height, size[1])))
+        return _levels(_bicubic(levels.div_(255), size)).to(torch.uint8)
     # Rows are resized horizontally one by one, so strips of them give the same as the whole.
     rows = max(1, _STRIP_PX // width)
-    narrow = torch.cat([_resized_width(strip, size[1]) for strip in stored.split(rows, dim=1)], 1)
-    if size[0] == height:
-        return narrow
-    unit = to_unit(narrow)[None]
-    tall = F.interpolate(unit, size, mode="bicubic", antialias=True, align_corners=False)
-    return _to_bytes(tall[0])
+    strips = [
+        _levels(_bicubic(_unit(strip), (strip.shape[1], size[1]))).to(torch.uint8)
+        for strip in stored.split(rows, dim=1)
+    ]
+    narrow = torch.cat(strips, dim=1)
+    return _levels(_bicubic(to_unit(narrow), size)).to(torch.uint8)
 
 
-def _resized_width(strip: Tensor, width: int) -> Tensor:
-    unit = to_unit(_to_bytes(strip))
-    if unit.shape[-1] == width:
-        return _to_bytes(unit)
-    size = (unit.shape[-2], width)
-    wide = F.interpolate(unit[None], size, mode="bicubic", antialias=True, align_corners=False)
-    return _to_bytes(wide[0])
+def _unit(pixels: Tensor) -> Tensor:
+    return to_unit(pixels if pixels.dtype == torch.uint8 else _to_bytes(pixels))
+
+
+def _bicubic(unit: Tensor, size: tuple[int, int]) -> Tensor:
+    """[3,H,W] -> [3,*size], itself where it has that size."""
+    if tuple(unit.shape[-2:]) == size:
+        return unit
+    return F.interpolate(unit[None], size, mode="bicubic", antialias=True, align_corners=False)[0]
+
+
+def _levels(unit: Tensor) -> Tensor:
+    """[0,1] and a little beyond -> whole numbers 0..255, float32, in place."""
+    return unit.clamp_(0, 1).mul_(255).round_()
 
 
 def _to_bytes(pixels: Tensor) -> Tensor:

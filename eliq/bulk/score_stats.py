@@ -8,17 +8,19 @@ from typing import Any
 __all__ = ["ScoreStats"]
 
 _NUM_BINS = 1000
+_NUM_BARS = 20
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 class ScoreStats:
     """Count, mean, spread, extremes and quantiles of numbers in 0..1.
 
-    Quantiles are read off a histogram, to 0.001.
+    Quantiles are read off bins of 0.001, steps and not interpolated; ``histogram`` has twenty bars.
     """
 
     def __init__(self) -> None:
         self._bins = [0] * (_NUM_BINS + 1)
+        self._histogram = [0] * _NUM_BARS  # of its own: a bin of the other is rounded to
         self._count = 0
         self._mean = self._squares = 0.0  # Welford: exact where a sum of squares would cancel
         self._lowest, self._highest = math.inf, -math.inf
@@ -31,6 +33,7 @@ class ScoreStats:
         self._squares += difference * (value - self._mean)
         self._lowest, self._highest = min(self._lowest, value), max(self._highest, value)
         self._bins[min(_NUM_BINS, max(0, round(value * _NUM_BINS)))] += 1
+        self._histogram[min(_NUM_BARS - 1, max(0, int(value * _NUM_BARS)))] += 1
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON; numbers are null where nothing was counted."""
@@ -43,8 +46,7 @@ class ScoreStats:
             "min": round(self._lowest, 6),
             "max": round(self._highest, 6),
             **{f"p{round(share * 100):02d}": self._quantile(share) for share in _QUANTILES},
-            "histogram": [sum(self._bins[i * 50 : i * 50 + 50]) for i in range(19)]
-            + [sum(self._bins[950:])],
+            "histogram": list(self._histogram),
         }
 
     def _quantile(self, share: float) -> float:

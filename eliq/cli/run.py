@@ -83,7 +83,7 @@ def run(
             "--workers",
             min=1,
             metavar="N",
-            help="Processes that decode; default: one a core but one, at most 8.",
+            help="Processes that decode; default: one a core but one, on two cores two, at most 8.",
             show_default=False,
         ),
     ] = None,

@@ -81,7 +81,7 @@ EMBEDDED_STAGE2 = Stage2Config(
     num_layers=1,
     num_heads=4,
     ffn_dim=192,
-    margin_weight=0.5,
+    margin_weight=3.0,
     alignment_margin_weight=0.5,
     mask_visual_query=True,  # docs/decisions, "The visual query of the embedded critic"
     visual_prompts=("own", "negative", "none"),
@@ -91,7 +91,7 @@ EMBEDDED_STAGE2 = Stage2Config(
 
 @dataclass(frozen=True)
 class Scale:
-    """How much of everything; the shipped critic is of the recipe of commit a799ced (its card)."""
+    """How much of everything."""
 
     first_steps: int = NUM_STEPS[1]
     second_steps: int = NUM_STEPS[2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from eliq.backbone import Backbone
@@ -15,6 +16,7 @@ __all__ = [
     "EMBEDDED_PATCHES",
     "embedded_config",
     "make_backbone",
+    "make_tokenizer",
     "train_tokenizer",
 ]
 
@@ -77,6 +79,21 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int = 1536) -> Tokenize
         [AddedToken(f"<|{name}|>", special=True, normalized=False) for name in _CONTROL]
     )
     return tokenizer
+
+
+def make_tokenizer(num_prompts: int = 20_000) -> Tokenizer:
+    """The tokenizer, trained on prompts of the renderer; the same one every time."""
+    from .facts import Vocabulary, describe, sample_facts
+    from .scenes import FULL_DIFFICULTY
+
+    full = FULL_DIFFICULTY
+    vocabulary = Vocabulary(full.num_objects, full.num_backgrounds, full.num_colours)
+    rng = np.random.default_rng(6_999_999)
+    prompts = [
+        describe(sample_facts(vocabulary, rng, max_count=4, max_groups=2, relations=True))
+        for _ in range(num_prompts)
+    ]
+    return train_tokenizer([*prompts, "what does it show?"])
 
 
 def embedded_config(tokenizer: Tokenizer) -> dict:

@@ -32,9 +32,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from tokenizers import Tokenizer
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
@@ -47,45 +45,26 @@ from ..curves import CurveLog
 from ..run_state import RunState, StopRequest, latest_complete
 from .attention import use_matmul_attention
 from .auxiliary import DEFAULT_WEIGHTS, Auxiliary, LossWeights, batch_losses
+from .average import Average
 from .batches import BatchMaker, Level
-from .model import make_backbone, train_tokenizer
+from .levels import (
+    CHECK_EVERY,
+    LEVELS,
+    NUM_STEPS,
+    SCHEDULE_STEPS,
+    SECOND_LEVEL,
+    THIRD_LEVEL,
+)
+from .model import make_backbone, make_tokenizer
 from .photographs import Photographs
 from .scenes import FULL_DIFFICULTY, scene_renderer
-from .select_photographs import photograph_figures
 from .selection import select_alignment, select_ladders
 
 log = logging.getLogger("eliq")
 
-# By phase: the steps of the schedule, and where a run is stopped: the end of the second orders
-# photographs worse than its middle, and the third is best after 500 steps (LOG).
-SCHEDULE_STEPS = {1: 5000, 2: 3000, 3: 3000}
-NUM_STEPS = {1: 5000, 2: 2400, 3: 750}
-CHECK_EVERY = {1: 500, 2: 500, 3: 250}
 # While ladders are made, larger pictures are read at this area, at which a picture that is a little
 # larger or smaller is the same picture: the twins of the second phase.
 TWIN_PIXELS = 150_000
-# (start, objects, backgrounds, groups, relations, share of ladder batches, px, photographed)
-LEVELS = (
-    Level(0.00, 25, 9, 1, False, 0.20),
-    Level(0.096, 60, 16, 2, True, 0.25),
-    Level(0.20, 110, 24, 2, True, 0.35),
-    # Ladders are learnt first; prompts, which come late and at once, have most of the middle.
-    Level(0.32, 110, 24, 2, True, 0.15),
-    Level(0.415, 165, 24, 2, True, 0.15),
-    Level(0.51, 165, 24, 2, True, 0.45, (128, 128, 160, 192)),
-    Level(0.68, 165, 24, 2, True, 0.50, (128, 128, 160, 192), 0.75),
-)
-# Prompts at the size that scenes are scored at (counts learnt at 192 px fail at 256), and half of
-# the ladders on pictures larger than what is read of them, as those of users are.
-SECOND_LEVEL = Level(
-    0.0, 165, 24, 2, True, 0.55, (128, 192, 256, 256), 0.95,
-    ladder_px=(192, 256, 320, 464, 512, 576), photolike=0.6, related=0.35,
-)  # fmt: skip
-# Ladders of photographs, and prompts as before so that they are not forgotten.
-THIRD_LEVEL = Level(
-    0.0, 165, 24, 2, True, 0.75, (256,), 0.7,
-    ladder_px=(192, 256, 320, 384, 448, 512), photolike=0.7, related=0.35,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -131,20 +110,6 @@ def learning_rate_factor(step: int, num_steps: int, config: PretrainConfig) -> f
         return (step + 1) / config.warmup_steps
     left = (num_steps - step) / max(1, num_steps * config.cooldown)
     return max(0.02, min(1.0, left))
-
-
-def make_tokenizer(num_prompts: int = 20_000) -> Tokenizer:
-    """The tokenizer, trained on prompts of the renderer; the same one every time."""
-    from .facts import Vocabulary, describe, sample_facts
-
-    full = FULL_DIFFICULTY
-    vocabulary = Vocabulary(full.num_objects, full.num_backgrounds, full.num_colours)
-    rng = np.random.default_rng(6_999_999)
-    prompts = [
-        describe(sample_facts(vocabulary, rng, max_count=4, max_groups=2, relations=True))
-        for _ in range(num_prompts)
-    ]
-    return train_tokenizer([*prompts, "what does it show?"])
 
 
 def make_optimizers(model: nn.Module, config: PretrainConfig) -> dict[str, torch.optim.Optimizer]:
@@ -273,50 +238,6 @@ def fingerprint_of(config: PretrainConfig) -> dict:
     return facts
 
 
-class _Average:
-    """A running average of weights, looked at on photographs; the best that was seen is kept."""
-
-    def __init__(self, backbone: Backbone, config: PretrainConfig, out: Path, folder: Path) -> None:
-        self.backbone = make_backbone(backbone.tokenizer, seed=config.seed).eval()
-        self.backbone.model.load_state_dict(backbone.model.state_dict())
-        self.folder, self.decay = folder, config.average
-        self.best_score = -math.inf
-        self._state = RunState(out / "best", fingerprint_of(config), keep=1)
-
-    @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
-        mine, its = self.backbone.model.state_dict(), model.state_dict()
-        for name, tensor in mine.items():
-            tensor.lerp_(its[name].to(tensor.dtype), 1 - self.decay)
-
-    def check(self, step: int) -> dict[str, float]:
-        """Selection figures: of scenes, and of every third photograph by the mean of the margins.
-
-        Those of the highest ``score`` are kept: order within and across photographs, and prompts.
-        """
-
-        def score(images: list[torch.Tensor]) -> tuple[list[float], list[float]]:
-            values: list[float] = []
-            with torch.autocast("cpu", torch.bfloat16):
-                for start in range(0, len(images), 8):
-                    part = images[start : start + 8]
-                    margins = self.backbone.embed(part, [""] * len(part)).margins
-                    values += margins[:, :2].mean(1).tolist()
-            return values, values
-
-        found = select_alignment(self.backbone, size_px=256)
-        swaps = float(np.mean([value for kind, value in found.items() if kind != "shuffle"]))
-        photographs = photograph_figures(score, folder=self.folder, severities=(1, 3, 5), every=3)
-        for name in ("above", "below"):  # of calibrated scores, which margins are not
-            del photographs[name]
-        found |= photographs
-        found["score"] = photographs["within"] + photographs["pooled"] + swaps
-        if found["score"] > self.best_score:
-            self.best_score = found["score"]
-            self._state.save(step, modules={"average": self.backbone.model}, extra=found)
-        return found
-
-
 def pretrain(
     out: Path,
     config: PretrainConfig,
@@ -359,7 +280,11 @@ def pretrain(
     curves = CurveLog(out)
     schedule = schedule_steps or num_steps
     modules: dict[str, nn.Module] = {"model": model}
-    average = _Average(backbone, config, out, selection) if config.average and selection else None
+    average = (
+        Average(backbone, fingerprint_of(config), config.average, out, selection)
+        if config.average and selection
+        else None
+    )
     if average is not None:
         modules["average"] = average.backbone.model
     resumed = state.load_latest(modules=modules, optimizers=optimizers)
