@@ -147,6 +147,7 @@ def test_export_writes_to_stdout_or_a_file(made, tmp_path):
         (["export", "nothing", "--to", "csv"], 1, "run.json"),
         (["keep", "scored", "--list", "--copy", "x"], 2, "choose one"),
         (["keep", "scored", "--min-alignment", "7"], 2, "from 0 to 1"),
+        (["keep", "scored", "--without-flag", "constnt_image"], 2, "did you mean constant_image"),
         (["report", "scored", "--rows", "0"], 2, "--rows"),
         (["report"], 2, "Missing argument"),
         (["export", "scored"], 2, "Missing option"),

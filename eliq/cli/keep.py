@@ -6,6 +6,7 @@ import json as json_module
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -178,7 +179,15 @@ def make_selection(
 ) -> Selection:
     """The selection that the options name; what it refuses is wrong usage."""
     from ..keep import Selection
+    from ..report.flag_words import FLAG_WORDS
 
+    for option, given in (("--flag", flags), ("--without-flag", without_flags)):
+        for flag in given or ():
+            if flag not in FLAG_WORDS:  # which would keep nothing, or leave out nothing, in silence
+                raise typer.BadParameter(
+                    f"{option}: expected a flag of docs/scores.md, found {flag!r}"
+                    + _suggestion(flag, FLAG_WORDS)
+                )
     try:
         return Selection(
             min_visual_quality=min_visual_quality,
@@ -189,6 +198,11 @@ def make_selection(
         )
     except EliqError as error:
         raise typer.BadParameter(f"--{str(error).replace('_', '-')}") from error
+
+
+def _suggestion(word: str, known: Iterable[str]) -> str:
+    near = get_close_matches(word, known, n=1)
+    return f": did you mean {near[0]}?" if near else ""
 
 
 def _list(directory: str, selection: Selection, *, as_json: bool, null: bool, quiet: bool) -> int:

@@ -18,6 +18,7 @@ FLAG_WORDS = {
     # flags of prompts
     "no_prompt": "no prompt, so no alignment",
     "prompt_truncated": "the prompt was longer than the critic reads; the rest was ignored",
+    "prompt_unreadable": "the text beside it is no UTF-8, and was not used",
     "control_characters_removed": "invisible characters were taken out of the prompt",
     # reasons of a failure
     "damaged_archive": "the tar that it lies in is damaged",
