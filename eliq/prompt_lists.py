@@ -82,6 +82,9 @@ def _listed(row: object, where: str) -> ListedPrompt:
         raise PromptError(f"{where}: expected an object with {PATH_KEYS[0]} and {PROMPT_KEYS[0]}")
     path = next((row[key] for key in PATH_KEYS if row.get(key)), None)
     prompt = next((row[key] for key in PROMPT_KEYS if row.get(key) is not None), None)
+    if path is None and row and not any(key in row for key in PATH_KEYS):
+        found = ", ".join(map(str, row))[:200]
+        raise PromptError(f'{where}: expected the image\'s "path", found {found}')
     if not isinstance(path, str):
         raise PromptError(f'{where}: expected the image\'s "path", found {path!r}')
     if prompt is not None and not isinstance(prompt, str):

@@ -140,3 +140,28 @@ def test_an_empty_prompt_of_an_imagefolder_is_none(tmp_path):
     plan = plan_run(RunConfig(str(folder), tmp_path / "out"))
     (item,) = next(iter(plan.subparts(0))).items
     assert (item.prompt, item.prompt_source, item.has_sidecar) == (None, None, True)
+
+
+@pytest.mark.parametrize("name", ["p.csv", "images/metadata.csv"])
+def test_rows_that_contradict_each_other_are_refused(tmp_path, folder, name):
+    prefix = "" if "/" in name else "images/"
+    rows = [(f"{prefix}00000.png", "a fox"), (f"{prefix}00001.png", None)]
+    path = write_list(tmp_path / name, [*rows, (f"{prefix}../images/00000.png", "a mug")])
+    options = {"prompts_path": str(path)} if prefix else {}
+    if not prefix:
+        write_list(path, [*rows, ("./00000.png", "a mug")])
+    with pytest.raises(BulkError, match=f"{name}: two rows give .*00000.png different prompts"):
+        prompts_of(folder, tmp_path / "out", **options)
+    write_list(path, [*rows, (rows[0][0], "a fox"), (rows[0][0], None), (rows[1][0], "a mug")])
+    assert prompts_of(folder, tmp_path / "again", **options) == EXPECTED
+
+
+def test_metadata_of_an_imagefolder_that_fit_no_image_are_named(tmp_path, folder, caplog):
+    write_list(folder / "metadata.csv", [("images/00000.png", "a fox")])
+    assert prompts_of(folder, tmp_path / "a") == {"00000.png": None, "00001.png": None}
+    (record,) = caplog.records
+    assert "metadata.csv: no prompt for any image" in record.getMessage()
+    assert "images/00000.png" in record.getMessage()
+    caplog.clear()
+    write_list(folder / "metadata.csv", [("00001.png", "a fox")])
+    assert prompts_of(folder, tmp_path / "b")["00001.png"] == "a fox" and not caplog.records

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from PIL import Image
 
@@ -61,7 +63,11 @@ def test_the_text_beside_an_image_is_its_prompt(folder):
         ("p.jsonl", '{"prompt": "x"}\n', '"path"'),
         ("p.jsonl", '{"path": "a.png", "prompt": 3}\n', '"prompt" to be text'),
         ("p.jsonl", "[" * 100_000, "line 1"),
-        ("p.csv", "image;text\na.png;x\n", '"path"'),
+        ("p.csv", "image;text\na.png;x\n", "found image;text"),
+        ("p.csv", "file,prompt\na.png,x\n", "found file, prompt"),
+        ("p.csv", "path,prompt\nsub/a.png,x\n", "any of the 4 images"),
+        ("p.csv", "path,prompt\na.png,\n", "a.png' without a prompt"),
+        ("p.csv", "path,prompt\n", "found no row"),
         ("p.txt", "only one line\n", "4 images, found 1"),
         ("p.md", "x", ".jsonl, .csv or .txt"),
     ],
@@ -72,3 +78,26 @@ def test_a_bad_prompts_file_is_named(folder, name, text, said):
     with pytest.raises(PromptError, match="expected") as caught:
         pair_prompts(find_images([str(folder)]), prompts_path=str(file))
     assert said in str(caught.value) and name in str(caught.value)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need rights on Windows")
+def test_links_to_one_file_keep_each_their_own_prompt(folder):
+    links = folder / "links"
+    links.mkdir()
+    for name in ("x", "y", "z"):
+        (links / f"{name}.png").symlink_to(folder / "a.png")
+    file = folder / "p.csv"
+    file.write_text("path,prompt\nlinks/x.png,a fox\nlinks/y.png,a mug\nb.png,a cup\n")
+    paths = find_images([str(links)])
+    found = [item.prompt for item in pair_prompts(paths, prompts_path=str(file))]
+    assert found == ["a fox", "a mug", None]
+    file.write_text("path,prompt\na.png,a fox\n")
+    found = [item.prompt for item in pair_prompts(paths, prompts_path=str(file))]
+    assert found == ["a fox"] * 3, "where no row names the path, links are followed"
+
+
+def test_rows_that_contradict_each_other_are_refused(folder):
+    file = folder / "p.csv"
+    file.write_text("path,prompt\na.png,a fox\n./a.png,a mug\n")
+    with pytest.raises(PromptError, match=r"two rows give .*a\.png different prompts"):
+        pair_prompts(find_images([str(folder)]), prompts_path=str(file))

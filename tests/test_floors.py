@@ -13,7 +13,8 @@ PACKAGE = ROOT / "eliq"
 
 FLOORS = {
     "errors": 0, "scores": 0, "shown_text": 0,
-    "images": 1, "prompts": 1, "prompt_lists": 1, "patches": 1, "instructions": 1,
+    "images": 1, "prompts": 1, "prompt_lists": 1, "prompt_paths": 1,
+    "patches": 1, "instructions": 1,
     "losses": 1, "calibration": 1, "correlation": 1,
     "image_checks": 1, "image_decoding": 1,
     "packing": 2, "patch_projection": 2, "vision_grids": 2, "backbone": 2, "head": 2, "hub": 2,

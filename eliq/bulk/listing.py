@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..errors import BulkError, PromptError
 from ..prompt_lists import PATH_KEYS, PROMPT_KEYS, iterate_prompt_list
+from ..prompt_paths import PromptPaths
 from .fingerprint import RUN_NAME
 from .items import IMAGE_SUFFIXES, Item
 from .prompt_texts import bounded_prompt
 
-__all__ = ["METADATA_NAMES", "iterate_manifest", "list_folder", "list_manifest", "path_key"]
+__all__ = ["METADATA_NAMES", "iterate_manifest", "list_folder", "list_manifest"]
 
+_logger = logging.getLogger("eliq")
 METADATA_NAMES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 
 
@@ -41,7 +43,7 @@ def _below(
     root: str,
     skipped: Path | None,
     prompt_of: Callable[[str], str | None] | None,
-    metadata: dict[str, str | None] | None,
+    metadata: PromptPaths | None,
 ) -> Iterator[Item]:
     try:
         with os.scandir(folder) as found:
@@ -53,8 +55,7 @@ def _below(
         return  # the result of another run: its thumbnails are no images of the set
     own = next((name for name in METADATA_NAMES if name in names), None)
     if own is not None:
-        rows = iterate_manifest(os.path.join(folder, own))
-        metadata = {path_key(path): prompt for path, prompt in rows}
+        metadata = _metadata_prompts(os.path.join(folder, own))
     for name, is_folder in entries:
         path = os.path.join(folder, name)
         if name.startswith("."):
@@ -65,7 +66,7 @@ def _below(
         elif name.lower().endswith(IMAGE_SUFFIXES):
             prompt = prompt_of(path) if prompt_of else None
             if prompt is None and metadata is not None:
-                prompt = metadata.get(path_key(path))
+                prompt = metadata.prompt_of(path)
             yield Item(
                 id=Path(os.path.relpath(path, root)).as_posix(),
                 path=path,
@@ -73,6 +74,18 @@ def _below(
                 prompt_source=None if prompt is None else "manifest",
                 has_sidecar=prompt is None and Path(name).stem + ".txt" in names,
             )
+    if own is not None and metadata is not None and not metadata.is_used and prompt_of is None:
+        _logger.warning(
+            "%s: no prompt for any image below it: expected their paths, relative to this file, %s",
+            os.path.join(folder, own), metadata.example(),
+        )  # fmt: skip
+
+
+def _metadata_prompts(path: str) -> PromptPaths:
+    try:
+        return PromptPaths(iterate_manifest(path), path)
+    except PromptError as error:
+        raise BulkError(str(error)) from error
 
 
 def list_manifest(manifest_path: str) -> Iterator[Item]:
@@ -120,12 +133,6 @@ def iterate_manifest(manifest_path: str) -> Iterator[tuple[str, str | None]]:
 
 def _prompt(text: str | None) -> str | None:
     return bounded_prompt(text)[0] if text and text.strip() else None
-
-
-def path_key(path: str) -> str:
-    """``path`` in a form in which the same path, written in two ways, is the same text."""
-    # macOS lists names decomposed while a list has them composed.
-    return unicodedata.normalize("NFC", os.path.normcase(os.path.abspath(path)))
 
 
 def _manifest_rows(path: str) -> Iterator[tuple[str, str | None]]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ImageError, PromptError
 from ..prompt_lists import LIST_SUFFIXES, read_prompt_list
+from ..prompt_paths import PromptPaths
 
 __all__ = ["IMAGE_SUFFIXES", "Item", "find_images", "pair_prompts", "read_prompts"]
 
@@ -93,7 +93,8 @@ def pair_prompts(
     Without ``paths`` the images are those that the prompts file lists.
 
     Raises:
-        PromptError: a prompts file that is unreadable or does not match the images in number.
+        PromptError: a prompts file that is unreadable, does not match the images in number, or
+            has a prompt for none of them.
     """
     if prompts_path is None:
         return [Item(path, prompt if prompt is not None else _sidecar(path)) for path in paths]
@@ -107,13 +108,15 @@ def pair_prompts(
         return [Item(path, text) for path, (_, text) in zip(paths, rows, strict=True)]
     if not paths:
         return [Item(path, text) for path, text in rows if path is not None]
-    by_path = {_path_key(path): text for path, text in rows if path is not None}
-    return [Item(path, by_path.get(_path_key(path))) for path in paths]
-
-
-def _path_key(path: str) -> str:
-    # macOS lists names decomposed while a prompts file has them composed.
-    return unicodedata.normalize("NFC", os.path.normcase(os.path.realpath(path)))
+    named = [(path, text if text and text.strip() else None) for path, text in rows if path]
+    prompts = PromptPaths(named, prompts_path)
+    items = [Item(path, prompts.prompt_of(path)) for path in paths]
+    if not prompts.is_used:
+        raise PromptError(
+            f"{prompts_path}: no prompt for any of the {len(paths)} images: expected their paths, "
+            f"relative to this file, {prompts.example()}"
+        )
+    return items
 
 
 def _sidecar(path: str) -> str | None:
