@@ -192,6 +192,22 @@ def test_overwrite_begins_anew_with_a_limit_and_without_thumbnails(set_and_run):
     assert not list((folder / "out").glob("thumbnails/*"))
 
 
+def test_who_uses_a_run_that_is_not_finished_is_told(set_and_run):
+    folder, _ = set_and_run
+    commands = (["report", "out"], ["keep", "out"], ["export", "out", "--to", "csv"],
+                ["keep", "out", "--copy", "kept"])  # fmt: skip
+    assert [eliq(*words, cwd=folder).stderr for words in commands] == [""] * 4
+    max((folder / "out" / "parts").iterdir()).unlink()
+    for words in commands:
+        done = eliq(*words, cwd=folder)
+        assert done.returncode == 0
+        assert done.stderr == (
+            "eliq: out: 1 of 2 parts of this run are not scored yet; the same eliq run goes on "
+            "with them\n"
+        )
+        assert eliq(*words, "-q", cwd=folder).stderr == ""
+
+
 def test_max_errors_ends_a_run_with_1(finished, tmp_path):
     folder, words, _ = finished
     words = [tmp_path / "out" if word == "out" else word for word in words]

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 pytest.importorskip("pyarrow", reason="needs eliq[bulk]")
 
@@ -33,6 +34,15 @@ def ray():
     )  # fmt: skip
     yield ray
     ray.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As Ray gives its workers: sums in another order differ in their last bits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

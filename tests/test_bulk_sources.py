@@ -278,11 +278,24 @@ def test_what_is_added_is_planned_behind_what_was_there(tmp_path):
 def test_another_source_in_the_same_directory_is_refused_by_name(tmp_path):
     folder = write_folder(tmp_path / "images", 2)
     items_of(folder, tmp_path / "out")
+    (tmp_path / "out/run.json").write_text("{}")  # a critic was loaded
     for options, field in (({"part_size": 7}, "part_size"), ({"prompt": "x"}, "prompt")):
         with pytest.raises(BulkError, match=f"made with {field} .*you asked for {field} "):
             items_of(folder, tmp_path / "out", **options)
     with pytest.raises(BulkError, match="made with source .*you asked for source "):
         items_of(write_folder(tmp_path / "others", 2), tmp_path / "out")
+
+
+def test_a_plan_that_no_critic_was_loaded_for_claims_nothing(tmp_path):
+    folder, out = write_folder(tmp_path / "images", 2), tmp_path / "out"
+    items_of(folder, out, part_size=1, prompt="a mistake")
+    plan = plan_run(RunConfig(str(write_folder(tmp_path / "others", 3)), out))
+    assert plan.source == str(tmp_path / "others") and plan.num_gone == 0
+    assert (plan.part_size, plan.num_items) == (DEFAULT_PART_SIZE, 3)
+    (out / "parts").mkdir()
+    (out / "parts/part-000000-0000.parquet").write_bytes(b"")
+    with pytest.raises(BulkError, match="made with source "):
+        items_of(folder, out)
 
 
 def test_who_names_no_part_size_goes_on_with_that_of_the_run(tmp_path):

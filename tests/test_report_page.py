@@ -82,6 +82,9 @@ def test_dragging_a_threshold_counts_as_the_library_does(page, run):
 
 def test_a_threshold_is_typed_and_moved_by_keys(page, run):
     field = page.locator('[data-score="alignment"] input')
+    field.fill("0.737")
+    settle(page)
+    assert number_kept(page) == len(kept_paths(run[1], (0.5, 0.737)))
     field.fill("0.735")
     settle(page)
     assert number_kept(page) == len(kept_paths(run[1], (0.5, 0.735)))
@@ -153,6 +156,38 @@ def test_the_grid_is_sorted_and_holds_only_what_is_in_sight(page, run):
     settle(page)
     kept = {path.rsplit("/", 1)[1] for path in kept_paths(rows)}
     assert listed_names(page) and not kept & set(listed_names(page))
+
+
+def test_by_path_the_first_name_comes_first(page, run):
+    def listed(order):
+        page.locator("#sort").select_option(order)
+        settle(page)
+        return listed_names(page), page.locator("#direction").get_attribute("aria-label")
+
+    inorder = names(sorted(run[1], key=lambda row: row["path"]))
+    seen, label = listed("path")
+    regular = [name for name in inorder if name != WORST_NAME]  # collated elsewhere
+    assert [name for name in seen if name != WORST_NAME] == regular[: len(seen) - 1]
+    assert label == "First first" and "last first" not in page.locator("#grid-note").inner_text()
+    seen, label = listed("visual_quality")
+    assert seen == names(by(run[1], "visual_quality"))[: len(seen)] and label == "Best first"
+
+
+def test_thresholds_outlast_a_reload(page, run):
+    page.locator('[data-score="visual_quality"] input').fill("0.612")
+    page.locator('[data-score="alignment"] input').fill("0")
+    for _ in range(50):  # the page's policy forbids what wait_for_function does
+        if page.evaluate("location.hash") == "#quality=0.612&alignment=0":
+            break
+        settle(page)
+    page.reload()
+    settle(page)
+    assert page.locator('[data-score="visual_quality"] input').input_value() == "0.612"
+    assert number_kept(page) == len(kept_paths(run[1], (0.612, 0.0)))
+    page.evaluate("location.hash = 'quality=<b>&alignment=7&x'")
+    page.reload()
+    settle(page)
+    assert number_kept(page) == len(kept_paths(run[1], (0.5, 1.0)))
 
 
 def test_strips_show_both_ends_and_both_sides_of_the_threshold(page, run):

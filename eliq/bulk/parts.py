@@ -36,6 +36,7 @@ __all__ = [
     "read_part",
     "read_thumbnails",
     "remove_strays",
+    "units_begun",
     "write_part",
 ]
 
@@ -146,6 +147,12 @@ def part_paths(folder: str | os.PathLike[str]) -> list[Path]:
     """The part files of a run, in the order of its plan."""
     paths = (Path(folder) / PARTS).glob("part-*.parquet")
     return sorted(path for path in paths if part_numbers(path.stem) is not None)
+
+
+def units_begun(folder: str | os.PathLike[str]) -> set[int]:
+    """The units of which a part is there, told by names alone."""
+    numbers = (part_numbers(path.stem) for path in part_paths(folder))
+    return {pair[0] for pair in numbers if pair is not None}
 
 
 def read_part(folder: Path, name: str) -> Any:

@@ -23,7 +23,7 @@ from .atomic import write_file_atomically
 from .config import DEFAULT_PART_SIZE, RunConfig
 from .fingerprint import RUN_NAME
 from .items import SubPart, items_digest
-from .parts import is_done, remove_strays
+from .parts import is_done, part_paths, remove_strays
 from .plan_items import ITEMS_NAME, PlanItems, write_items
 from .sources import find_source, nothing_found
 from .tar_units import TarUnit, limited_tars, merged_tars
@@ -121,7 +121,13 @@ def plan_run(config: RunConfig, *, folder: Path | None = None) -> Plan:
         "prompt": config.prompt,
         "prompts": config.prompts_path and os.path.abspath(config.prompts_path),
     }
-    _check_same(old, facts, out_dir=config.out_dir)
+    if (names := _differing(old, facts)) and _is_begun(config.out_dir):
+        raise BulkError(_refusal(names, old, facts, out_dir=config.out_dir))
+    if names:  # a plan that no critic was loaded for: a device that is not there, a mistyped option
+        for name in (PLAN_NAME, ITEMS_NAME):
+            (folder / name).unlink(missing_ok=True)
+        old = {}
+        facts["part_size"] = part_size = config.part_size or DEFAULT_PART_SIZE
     num_gone = 0
     tars: tuple[TarUnit, ...] = ()
     if source.tars:
@@ -207,23 +213,28 @@ def _part_size_of(old: dict[str, Any]) -> int | None:
     return size if type(size) is int and size >= 1 else None
 
 
-def _check_same(old: dict[str, Any], facts: dict[str, Any], *, out_dir: Path) -> None:
-    """Refuse, by name, what differs from the run that is in ``out_dir``."""
-    if not old:
-        return
-    names = [
+def _differing(old: dict[str, Any], facts: dict[str, Any]) -> list[str]:
+    """Fields in which a plan that is there is another one than that which is asked for."""
+    return [
         name
         for name, value in facts.items()
         # A folder whose metadata came later is the same folder.
-        if old.get(name) != value and {old.get(name), value} != {"folder", "imagefolder"}
+        if old and old.get(name) != value and {old.get(name), value} != {"folder", "imagefolder"}
     ]
-    if names:
-        made = ", ".join(f"{name} {old.get(name)!r}" for name in names)
-        asked = ", ".join(f"{name} {facts[name]!r}" for name in names)
-        raise BulkError(
-            f"{out_dir} was made with {made}; you asked for {asked}: choose another --out, or "
-            "--overwrite"
-        )
+
+
+def _is_begun(out_dir: Path) -> bool:
+    """Whether a critic was ever loaded for the plan in a directory."""
+    return (out_dir / RUN_NAME).exists() or bool(part_paths(out_dir))
+
+
+def _refusal(names: list[str], old: dict[str, Any], facts: dict[str, Any], *, out_dir: Path) -> str:
+    made = ", ".join(f"{name} {old.get(name)!r}" for name in names)
+    asked = ", ".join(f"{name} {facts[name]!r}" for name in names)
+    return (
+        f"{out_dir} was made with {made}; you asked for {asked}: choose another --out, or "
+        "--overwrite"
+    )
 
 
 def _json_bytes(data: dict[str, Any]) -> bytes:

@@ -14,7 +14,7 @@ from ..errors import BulkError
 from .app import Debug, app
 from .keep import MinAlignment, MinVisualQuality, make_selection, seen_from_here
 from .output import emit, message
-from .report import RunDir
+from .report import RunDir, say_if_unfinished
 from .usage import PlainCommand
 
 __all__ = ["export"]
@@ -81,6 +81,8 @@ def export(
     if to is not Tool.label_studio and root is not None:
         raise typer.BadParameter("--root goes with --to label-studio")
     rows, folder = _rows(directory, min_visual_quality, min_alignment)
+    if not quiet:
+        say_if_unfinished(directory)
     if to is Tool.csv:  # the other tools are told where the paths begin
         rows = seen_from_here(rows, folder)
     if to is Tool.fiftyone:

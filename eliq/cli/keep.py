@@ -18,7 +18,7 @@ from ..shown_text import printable
 from .app import Debug, Format, Json, PathsFormat, app
 from .job import EXIT_FAILED_ITEMS
 from .output import emit, message
-from .report import RunDir, plain_unless_asked
+from .report import RunDir, plain_unless_asked, say_if_unfinished
 from .usage import PlainCommand
 
 if TYPE_CHECKING:
@@ -209,6 +209,8 @@ def _list(directory: str, selection: Selection, *, as_json: bool, null: bool, qu
     from ..keep import iterate_kept, run_folder
 
     number = 0
+    if not quiet:
+        say_if_unfinished(directory)
     for row in seen_from_here(iterate_kept(directory, selection), run_folder(directory)):
         number += 1
         if as_json:
@@ -256,6 +258,8 @@ def _take(
     from ..keep import take_away
 
     is_quiet = format is Format.quiet
+    if not is_quiet:
+        say_if_unfinished(directory)
     with _Progress(quiet=is_quiet) as progress:
         counts = take_away(directory, selection, target, how=how, observer=progress, **marks)
     facts = {

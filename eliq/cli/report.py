@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from ..errors import BulkError
 from .app import Debug, Format, Json, PathsFormat, app, chosen_format
-from .output import emit
+from .output import emit, message
 from .usage import PlainCommand
 
-__all__ = ["RunDir", "plain_unless_asked", "report"]
+__all__ = ["RunDir", "plain_unless_asked", "report", "say_if_unfinished"]
 
 RunDir = Annotated[
     str, typer.Argument(metavar="DIR", help="What eliq run wrote.", show_default=False)
@@ -22,6 +23,24 @@ def plain_unless_asked(format: Format, json: bool, quiet: bool) -> Format:
     """As `chosen_format`, but plain text into a pipe too: paths are for other programs."""
     asked = json or quiet or format is not Format.auto
     return chosen_format(format, json, quiet) if asked else Format.human
+
+
+def say_if_unfinished(directory: str) -> None:
+    """Say on standard error that some of a run is not scored yet; a run without a plan is whole."""
+    from ..bulk import load_plan
+    from ..bulk.parts import units_begun
+
+    try:
+        plan = load_plan(directory)
+    except BulkError:
+        return
+    num_missing = plan.num_units - len(units_begun(directory))
+    if num_missing > 0:
+        what = "tars" if plan.num_items is None else "parts"
+        message(
+            f"{directory}: {num_missing} of {plan.num_units} {what} of this run are not scored "
+            "yet; the same eliq run goes on with them"
+        )
 
 
 @app.command(cls=PlainCommand)
@@ -56,6 +75,8 @@ def report(
     options = {"max_inline_bytes": 2**40} if one_file else {}
     chosen = plain_unless_asked(format, json, quiet)
     path = build_report(directory, max_rows=rows, **options)
+    if chosen is not Format.quiet:
+        say_if_unfinished(directory)
     if chosen is Format.json:
         emit(json_module.dumps({"report": str(path)}) + "\n")
     elif chosen is not Format.quiet:

@@ -48,13 +48,12 @@ def export_label_studio(
     """
     base = os.path.abspath(os.curdir if root is None else root)
     number = 0
-    file.write("[")
     for row in rows:
         task = _task(row, os.path.abspath(Path(run_dir) / row["path"]), base)
-        file.write(",\n " if number else "\n ")
+        file.write(",\n " if number else "[\n ")
         file.write(json.dumps(task, ensure_ascii=False, allow_nan=False))
         number += 1
-    file.write("\n]\n")
+    file.write("\n]\n" if number else "[]\n")
     return number
 
 

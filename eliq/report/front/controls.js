@@ -71,18 +71,27 @@ function setShow(show) {
 }
 
 function setSort(name) {
+  const was = state.sort;
   state.sort = $("sort").value = name;
+  // Names begin with the first, scores with the best.
+  if ((name === "path") !== (was === "path")) state.descending = name !== "path";
+  showDirection();
   refreshList();
   showStrips();
 }
 
 function flipDirection() {
   state.descending = !state.descending;
-  const button = $("direction");
-  button.textContent = state.descending ? "↓" : "↑";
-  button.setAttribute("aria-label", state.descending ? "Best first" : "Worst first");
-  button.setAttribute("aria-pressed", String(state.descending));
+  showDirection();
   refreshList();
+}
+
+function showDirection() {
+  const button = $("direction");
+  const [down, up] = state.sort === "path" ? ["Last", "First"] : ["Best", "Worst"];
+  button.textContent = state.descending ? "↓" : "↑";
+  button.setAttribute("aria-label", `${state.descending ? down : up} first`);
+  button.setAttribute("aria-pressed", String(state.descending));
 }
 
 /** Do something to the layout of the grid and leave the same image at the top of the window. */

@@ -112,7 +112,7 @@ function setUpThreshold(name) {
     setThreshold(name, state.least[name] + moves[event.key] * (event.shiftKey ? 0.5 : 1));
   });
   card.input.addEventListener("input", () => {
-    if (card.input.value !== "") setThreshold(name, Number(card.input.value));
+    if (card.input.value !== "") setThreshold(name, Number(card.input.value), true);
   });
   card.input.addEventListener("change", () => showThreshold(name, true));
 }

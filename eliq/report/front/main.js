@@ -3,8 +3,8 @@
 let isDue = false;
 
 /** A threshold moved. Drawing waits for the next frame, so that fast drags never queue up. */
-function setThreshold(name, value) {
-  const wanted = snapped(value);
+function setThreshold(name, value, isTyped = false) {
+  const wanted = snapped(value, isTyped);
   if (wanted === state.least[name]) return;
   state.least[name] = wanted;
   if (isDue) return;
@@ -20,6 +20,7 @@ function refreshThresholds() {
   drawPlots();
   SCORES.forEach((name) => showThreshold(name));
   showCounts();
+  writeAddressSoon();
   showStripsSoon();
   if (state.show === "kept" || state.show === "dropped") refreshList();
   else showTiles();
@@ -62,6 +63,14 @@ function drawPlots() {
   drawScatter();
 }
 
+let writing = 0;
+
+/** Once the threshold rests: browsers refuse an address that changes with each step of a drag. */
+function writeAddressSoon() {
+  clearTimeout(writing);
+  writing = setTimeout(writeAddress, 300);
+}
+
 let announcing = 0;
 
 function showCounts() {
@@ -98,6 +107,7 @@ function start() {
       `up to ${DATA.about.noise} with the batch they are computed in. Images that near to a ` +
       "threshold are counted under its histogram.";
   }
+  readAddress();
   SCORES.forEach(setUpThreshold);
   setUpTheme();
   setUpScatter();

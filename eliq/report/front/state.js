@@ -142,10 +142,34 @@ function listedRows() {
 /** The score whose threshold the strips and the keys [ and ] are about. */
 const mainScore = () => (state.sort === "alignment" ? "alignment" : "visual_quality");
 
-/** Thresholds lie on steps, so that counts of the whole run are exact and commands are short. */
-function snapped(value) {
+/**
+ * Thresholds lie on steps, so that counts of the whole run are exact and commands are short. What is
+ * typed lies on finer ones, unless counts are of more rows than this page has.
+ */
+function snapped(value, isTyped = false) {
+  const steps = isTyped && !IS_SAMPLE ? 1000 : STEPS;
   const inside = Math.min(1, Math.max(0, Number.isFinite(value) ? value : 0));
-  return Math.round(inside * STEPS) / STEPS;
+  return Math.round(inside * steps) / steps;
+}
+
+// Thresholds stay in the address, so that a reload, or whoever is sent it, finds them again.
+const ADDRESS_NAMES = { quality: "visual_quality", alignment: "alignment" };
+
+function readAddress() {
+  const given = new URLSearchParams(location.hash.slice(1));
+  for (const [word, name] of Object.entries(ADDRESS_NAMES)) {
+    const value = given.get(word);
+    if (value && Number.isFinite(Number(value))) state.least[name] = snapped(Number(value), true);
+  }
+}
+
+function writeAddress() {
+  const words = Object.entries(ADDRESS_NAMES).map(([word, name]) => `${word}=${shortNumber(state.least[name])}`);
+  try {
+    history.replaceState(null, "", `#${words.join("&")}`);
+  } catch {
+    // a browser may refuse for a local file: they then last as long as the page
+  }
 }
 
 const shortNumber = (value) => String(Number(value.toFixed(3)));
