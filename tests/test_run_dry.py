@@ -70,6 +70,16 @@ def test_a_directory_of_other_files(folder, words, tmp_path, capsys):
     assert "expected a directory for the result, found a file" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["metadata.jsonl", "summary.json", "report.html"])
+def test_a_file_that_is_only_called_as_a_result_is_not_overwritten(folder, words, tmp_path, name):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text("mine")
+    assert main(words) == main([word for word in words if word != "--dry-run"]) == 1
+    assert [(path.name, path.read_text()) for path in (tmp_path / "out").iterdir()] == [
+        (name, "mine")
+    ]
+
+
 def test_an_overwrite_that_was_killed_is_said(tiny_scorer, folder, words, tmp_path, capsys):
     run_inline(tiny_scorer, folder, tmp_path / "out", part_size=2)
     with OldRun(tmp_path / "out"):

@@ -17,11 +17,12 @@ from typing import Any
 from ..errors import BulkError
 from .fingerprint import RUN_NAME
 from .parts import PARTS, THUMBNAILS
+from .plan_items import ITEMS_NAME, NEW_ITEMS_NAME
 
-__all__ = ["OWN_NAMES", "OldRun", "clear_out_dir", "has_old_run", "settle_old_run"]
+__all__ = ["OldRun", "clear_out_dir", "has_old_run", "settle_old_run"]
 
-OWN_NAMES = (
-    PARTS, THUMBNAILS, RUN_NAME, "plan.json", "plan.parquet", "plan.new.parquet", "scores.parquet",
+_OWN_NAMES = (
+    PARTS, THUMBNAILS, RUN_NAME, "plan.json", ITEMS_NAME, NEW_ITEMS_NAME, "scores.parquet",
     "summary.json", "errors.csv", "metadata.jsonl", "report.html", "report_files", "unfinished",
 )  # fmt: skip
 _ASIDE = ".old-run"  # the whole of it
@@ -70,7 +71,7 @@ class OldRun:
         moving = self._folder / _MOVING
         try:
             moving.mkdir()
-            for name in OWN_NAMES:
+            for name in _OWN_NAMES:
                 if os.path.lexists(self._folder / name):
                     os.rename(self._folder / name, moving / name)
             os.rename(moving, self._folder / _ASIDE)
@@ -118,7 +119,7 @@ def clear_out_dir(folder: str | os.PathLike[str]) -> None:
         BulkError: something cannot be removed.
     """
     try:
-        for name in OWN_NAMES:
+        for name in _OWN_NAMES:
             path = Path(folder) / name
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)

@@ -12,12 +12,14 @@ from ..errors import BulkError
 from .atomic import remove_leftovers
 from .config import RunConfig
 from .fingerprint import RUN_NAME
-from .old_run import OWN_NAMES, has_old_run, settle_old_run
+from .old_run import has_old_run, settle_old_run
 from .parts import PARTS, THUMBNAILS
+from .plan_items import ITEMS_NAME, NEW_ITEMS_NAME
 
 __all__ = ["check_strangers", "claim_out_dir", "holds_run"]
 
 _LOCK = ".lock"
+_BEFORE_PLAN = (ITEMS_NAME, NEW_ITEMS_NAME)  # which a kill may leave without one
 _logger = logging.getLogger("eliq")
 
 
@@ -37,9 +39,12 @@ def check_strangers(folder: str | os.PathLike[str]) -> None:
         if os.path.lexists(folder):
             raise BulkError(f"{folder}: expected a directory for the result, found a file")
         return
-    names = [path.name for path in Path(folder).iterdir() if path.name not in OWN_NAMES]
-    strangers = [name for name in names if not name.startswith(".")]
-    if strangers and not holds_run(folder):
+    names = {path.name for path in Path(folder).iterdir() if not path.name.startswith(".")}
+    if holds_run(folder):
+        return
+    # Without a run, what is called as its views are may be somebody's own metadata.jsonl.
+    strangers = sorted(names - set(_BEFORE_PLAN))
+    if strangers:
         raise BulkError(
             f"{folder}: expected a new or empty directory for the result, found {strangers[0]}"
         )

@@ -19,9 +19,10 @@ from .atomic import write_file_atomically
 from .columns import PLAN_SCHEMA
 from .items import Item, items_digest, storable
 
-__all__ = ["ITEMS_NAME", "PlanItems", "write_items"]
+__all__ = ["ITEMS_NAME", "NEW_ITEMS_NAME", "PlanItems", "write_items"]
 
 ITEMS_NAME = "plan.parquet"
+NEW_ITEMS_NAME = "plan.new.parquet"
 
 
 class PlanItems:
@@ -80,7 +81,7 @@ def write_items(
     new: list[Item] = []
     num_known = 0
     in_order = True
-    kept = path.with_name("plan.new.parquet")
+    kept = path.with_name(NEW_ITEMS_NAME)
 
     # Mostly the listing is the old one, or begins with it: then nothing need be held in memory.
     def watched() -> Iterator[Item]:
