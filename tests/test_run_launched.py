@@ -208,8 +208,17 @@ def test_parts_that_are_missing_at_the_end_are_an_error(folder, common, monkeypa
     assert main(["run", str(folder), *map(str, common), "-q"]) == 3
 
 
+LAUNCHERS = {
+    "torchrun": ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"],
+    # Its way of starting two processes here, where --device cpu leaves them without a GPU.
+    "accelerate": ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
+                   "--main_process_port", "0"],
+}  # fmt: skip
+
+
 @pytest.mark.slow
-def test_under_a_launcher_each_process_takes_its_share(folder, common, tmp_path):
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_under_a_launcher_each_process_takes_its_share(folder, common, tmp_path, launcher):
     assert eliq("run", folder, *common, "-q").returncode == 3
     one = rows_of(tmp_path / "out")
     common[1] = tmp_path / "two"
@@ -218,8 +227,8 @@ def test_under_a_launcher_each_process_takes_its_share(folder, common, tmp_path)
 
     def launch(*words) -> subprocess.CompletedProcess:
         command = [
-            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-            tmp_path / "program.py", "run", folder, *common, "-q", *words,
+            sys.executable, "-m", *LAUNCHERS[launcher], tmp_path / "program.py",
+            "run", folder, *common, "-q", *words,
         ]  # fmt: skip
         return subprocess.run(
             [*map(str, command)], capture_output=True, text=True, env=ENVIRONMENT, timeout=600
