@@ -9,11 +9,13 @@ import os
 import re
 import shutil
 import subprocess
+import tarfile
 
 import pytest
 
 pytest.importorskip("pyarrow", reason="runs need pyarrow: pip install 'eliq[bulk]'")
 from benchmarks.made_run import make_run
+from eliq.bulk import RunConfig, plan_run
 from tests.bulk_sets import picture, rows_of, write_folder
 from tests.run_program import COMMAND, ENVIRONMENT, eliq, run_options
 
@@ -206,6 +208,23 @@ def test_who_uses_a_run_that_is_not_finished_is_told(set_and_run):
             "with them\n"
         )
         assert eliq(*words, "-q", cwd=folder).stderr == ""
+
+
+def test_a_tar_that_went_before_it_was_scored_leaves_nothing_to_do(tmp_path, critic_options):
+    (tmp_path / "tars").mkdir()
+    for name in "ab":
+        with tarfile.open(tmp_path / "tars" / f"{name}.tar", "w") as tar:
+            data = io.BytesIO()
+            picture(1).save(data, "PNG")
+            info = tarfile.TarInfo("one.png")
+            info.size = len(data.getvalue())
+            tar.addfile(info, io.BytesIO(data.getvalue()))
+    plan_run(RunConfig(os.fspath(tmp_path / "tars"), tmp_path / "out", part_size=2))
+    (tmp_path / "tars" / "a.tar").unlink()
+    done = eliq("run", "tars", "--out", "out", *critic_options, "-q", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = eliq("keep", "out", cwd=tmp_path)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "tars/b.tar/one.png\n")
 
 
 def test_max_errors_ends_a_run_with_1(finished, tmp_path):

@@ -369,30 +369,6 @@ def test_hostile_text_is_shown_as_text(page, run):
     settle(page)
 
 
-def test_light_dark_and_narrow(browser, run):
-    def brightness(page):
-        colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        return sum(int(part) for part in colour.strip("rgb()").split(",")[:3])
-
-    with opened(browser, run[0], color_scheme="dark") as page:
-        assert brightness(page) < 150
-        page.locator("#theme").click()
-        assert brightness(page) > 600
-    with opened(browser, run[0], viewport={"width": 390, "height": 800}) as page:
-        assert brightness(page) > 600
-        assert page.evaluate("document.documentElement.scrollWidth") == 390
-        assert page.locator(".counts").is_visible()
-        first = page.locator(".strip .tile").first.bounding_box()
-        assert first["y"] + first["height"] < 800  # a picture on the first screen
-        page.evaluate("window.scrollTo(0, document.documentElement.scrollHeight)")
-        settle(page)
-        assert page.locator("#grid .tile").last.is_visible()
-        page.evaluate("window.scrollTo(0, 0)")
-        settle(page)
-        drag_to(page, "visual_quality", 0.7)
-        assert number_kept(page) < len(kept_paths(run[1]))
-
-
 def test_a_dot_of_the_scatter_opens_its_image(page, run):
     row = run[1][3]
     box = page.locator("#scatter").bounding_box()

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("pyarrow", reason="reports need pyarrow: pip install 'eliq[bulk]'")
 from benchmarks.made_run import make_run  # noqa: E402
 from eliq.report import build_report  # noqa: E402
-from tests.report_pages import browser_or_skip, opened, settle  # noqa: E402
+from tests.report_pages import browser_or_skip, drag_to, number_kept, opened, settle  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +72,28 @@ def test_nothing_is_wider_than_the_screen(browser, path, width):
         right = page.locator("#size").evaluate("(size) => size.getBoundingClientRect().right")
         wide = page.locator("#size").evaluate("(size) => size.getBoundingClientRect().width")
         assert right <= width and wide >= 60, "the slider keeps room to be moved in"
+
+
+def test_light_dark_and_narrow(browser, path):
+    def brightness(page):
+        colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        return sum(int(part) for part in colour.strip("rgb()").split(",")[:3])
+
+    with opened(browser, path, color_scheme="dark") as page:
+        assert brightness(page) < 150
+        page.locator("#theme").click()
+        assert brightness(page) > 600
+    with opened(browser, path, viewport={"width": 390, "height": 800}) as page:
+        assert brightness(page) > 600
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        assert page.locator(".counts").is_visible()
+        first = page.locator(".strip .tile").first.bounding_box()
+        assert first["y"] + first["height"] < 800  # a picture on the first screen
+        page.evaluate("window.scrollTo(0, document.documentElement.scrollHeight)")
+        settle(page)
+        assert page.locator("#grid .tile").last.is_visible()
+        page.evaluate("window.scrollTo(0, 0)")
+        settle(page)
+        before = number_kept(page)
+        drag_to(page, "visual_quality", 0.7)
+        assert 0 < number_kept(page) < before

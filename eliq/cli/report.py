@@ -34,8 +34,9 @@ def say_if_unfinished(directory: str) -> None:
         plan = load_plan(directory)
     except BulkError:
         return
-    num_missing = plan.num_units - len(units_begun(directory))
-    if num_missing > 0:
+    begun = units_begun(directory)
+    gone = {number for number, tar in enumerate(plan.tars) if tar.is_gone}
+    if num_missing := len(set(plan.units()) - begun - gone):
         what = "tars" if plan.num_items is None else "parts"
         message(
             f"{directory}: {num_missing} of {plan.num_units} {what} of this run are not scored "
