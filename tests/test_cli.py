@@ -6,8 +6,10 @@ is the red of the image, its alignment the red too where there is a prompt.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -228,6 +230,18 @@ def test_a_run_that_fails_is_one_line_and_exit_1(capsys, monkeypatch, folder):
     assert code == 1 and "Traceback" in err
     monkeypatch.setenv("ELIQ_DEBUG", "1")
     assert "Traceback" in run(capsys, "score", folder, "-q")[2]
+
+
+def test_each_call_logs_to_the_standard_error_of_its_time(monkeypatch, folder):
+    monkeypatch.setattr("eliq.cli.scoring.load_scorer", lambda **options: 1 / 0)
+    logger = logging.getLogger("eliq")
+    before = (list(logger.handlers), logger.level)
+    for _ in range(2):
+        errors = io.StringIO()
+        with contextlib.redirect_stderr(errors):
+            assert main(["score", str(folder), "-q", "--debug"]) == 1
+        assert errors.getvalue().count("Traceback") == 1
+    assert (logger.handlers, logger.level) == before
 
 
 def test_an_interrupted_run_keeps_what_is_done(capsys, scorer, folder):

@@ -8,12 +8,13 @@ rows were written, 141 the reader of standard output went away.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 __all__ = ["main"]
@@ -42,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments or os.environ.get("ELIQ_DEBUG", "0") not in ("", "0")
     previous = _raise_on_sigterm(Terminated)
-    _log_to_stderr(debug)
+    log = contextlib.ExitStack()
+    log.enter_context(_log_to_stderr(debug))
     try:
         return int(app(arguments, prog_name="eliq", standalone_mode=False) or 0)
     except command_error as error:
@@ -68,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         message(f"error: {' '.join(text.split())}{hint}")
         return EXIT_FAILED
     finally:
+        log.close()
         if previous is not None:
             signal.signal(signal.SIGTERM, previous)
 
@@ -83,13 +86,26 @@ def _raise_on_sigterm(exception: type[BaseException]) -> Any:
     return signal.signal(signal.SIGTERM, handle)
 
 
-def _log_to_stderr(debug: bool) -> None:
+@contextlib.contextmanager
+def _log_to_stderr(debug: bool) -> Iterator[None]:
+    """What the library logs goes to the standard error of this run, and to no later one's.
+
+    A program that calls ``main`` more than once, as tests do, may have put another stream in the
+    place of ``sys.stderr`` in between; handlers that the program set up itself stay.
+    """
     logger = logging.getLogger("eliq")
+    level = logger.level
     logger.setLevel(logging.DEBUG if debug else logging.WARNING)
-    if not logger.handlers:
-        handler = logging.StreamHandler()
+    handler = logging.StreamHandler() if not logger.handlers else None
+    if handler is not None:
         handler.setFormatter(logging.Formatter("eliq: %(levelname)s: %(message)s"))
         logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        if handler is not None:
+            logger.removeHandler(handler)
 
 
 def _usage_text(error: Any) -> str:
