@@ -112,7 +112,7 @@ def test_keep_takes_and_says_what_is_missing(made, tmp_path):
     done = eliq(*words, tmp_path / "a", "--json", cwd=made)
     facts = json.loads(done.stdout)
     assert (done.returncode, facts["kept"], facts["taken"], facts["missing"]) == (3, 4, 3, 1)
-    assert done.stderr.startswith("eliq: 1 originals are not there") and len(
+    assert done.stderr.startswith("eliq: 1 original is not there") and len(
         [path for path in (tmp_path / "a").rglob("*.png") if path.is_file()]
     ) == 3  # fmt: skip
     done = eliq(*words, tmp_path / "b", "-q", cwd=made)
@@ -200,6 +200,7 @@ def test_who_uses_a_run_that_is_not_finished_is_told(set_and_run):
                 ["keep", "out", "--copy", "kept"])  # fmt: skip
     assert [eliq(*words, cwd=folder).stderr for words in commands] == [""] * 4
     max((folder / "out" / "parts").iterdir()).unlink()
+    shutil.rmtree(folder / "kept")
     for words in commands:
         done = eliq(*words, cwd=folder)
         assert done.returncode == 0
@@ -232,7 +233,7 @@ def test_max_errors_ends_a_run_with_1(finished, tmp_path):
     words = [tmp_path / "out" if word == "out" else word for word in words]
     done = eliq(*words, "--max-errors", 0, cwd=folder)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "eliq: error: stopped: 1 images failed, more than --max-errors 0" in done.stderr
+    assert "eliq: error: stopped: 1 image failed, more than --max-errors 0" in done.stderr
     assert "bad.png" in done.stderr and "Traceback" not in done.stderr
 
 

@@ -270,7 +270,7 @@ def test_too_many_failures_end_the_run_and_what_is_scored_stays(small_batches, f
 def test_failures_of_parts_before_count_too(small_batches, folder, tmp_path):
     """They end a run in a part that has none of its own, in words and not in a traceback."""
     run_inline(small_batches, folder, tmp_path / "out", part_size=8, limit=8)
-    with pytest.raises(BulkError, match=r"stopped: 1 images failed, more than --max-errors 0$"):
+    with pytest.raises(BulkError, match=r"stopped: 1 image failed, more than --max-errors 0$"):
         run_inline(small_batches, folder, tmp_path / "out", part_size=8, max_errors=0)
 
 

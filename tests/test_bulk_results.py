@@ -12,10 +12,12 @@ import pytest
 pytest.importorskip("pyarrow")
 import pyarrow.parquet as pq
 
-from eliq.bulk import finish_run, read_image_bytes
+from eliq.bulk import ImageReader, finish_run, images_again, read_image_bytes
 from eliq.bulk.columns import COLUMN_NAMES
 from eliq.bulk.metadata import MetadataLines
 from eliq.bulk.score_stats import ScoreStats
+from eliq.bulk.tar_reader import iterate_members
+from eliq.errors import BulkError
 from tests.bulk_sets import picture_bytes, rows_of, run_inline, write_folder, write_tar
 
 
@@ -110,6 +112,44 @@ def test_an_image_is_found_again_in_a_folder_and_in_a_tar(tiny_scorer, out, tmp_
     write_tar(tmp_path / "a.tar", {"x.png": picture_bytes(4), "deep/y.png": data})
     run_inline(tiny_scorer, tmp_path / "a.tar", tmp_path / "out")
     assert read_image_bytes(rows_of(tmp_path / "out")[1]) == data
+
+
+def test_the_headers_of_a_tar_are_read_once_for_all_of_its_images(tmp_path, monkeypatch):
+    names = [f"{number}.png" for number in range(20)]
+    paths = [tmp_path / "a.tar", tmp_path / "b.tar"]
+    for path in paths:
+        write_tar(path, {name: f"{path.name}/{name}".encode() for name in names})
+    num_read = 0
+
+    def counting(path):
+        nonlocal num_read
+        for member in iterate_members(path):
+            num_read += 1
+            yield member
+
+    monkeypatch.setattr(images_again, "iterate_members", counting)
+    reader = ImageReader()
+    for path in paths:
+        for name in [*names[:15], names[3]]:  # and one that was passed
+            row = {"path": str(path), "member": name}
+            assert reader.read(row) == f"{path.name}/{name}".encode()
+        assert num_read == 15 * (1 + paths.index(path))
+    with pytest.raises(BulkError, match=r"expected a member 99\.png"):
+        reader.read({"path": str(paths[1]), "member": "99.png"})
+    assert reader.read({"path": str(paths[1]), "member": "19.png"}) == b"b.tar/19.png"
+
+
+def test_what_lies_before_the_damage_of_a_tar_is_found(tmp_path):
+    path = write_tar(tmp_path / "a.tar", {name: b"x" * 2000 for name in ("a", "b", "c")})
+    path.write_bytes(path.read_bytes()[:5200])  # in c
+    reader = ImageReader()
+    for _ in range(2):
+        with pytest.raises(BulkError, match="a.tar.*cut short"):
+            reader.read({"path": str(path), "member": "c"})
+        assert reader.read({"path": str(path), "member": "b"}) == b"x" * 2000
+    path.unlink()
+    with pytest.raises(BulkError, match="no such file"):
+        reader.read({"path": str(path), "member": "a"})
 
 
 def test_quantiles_of_many_numbers_in_little_memory():

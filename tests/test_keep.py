@@ -20,7 +20,7 @@ from eliq.errors import BulkError, ConfigError  # noqa: E402
 from eliq.keep import Selection, take_away  # noqa: E402
 from eliq.keep.marks import png_with_text, rating, xmp_sidecar  # noqa: E402
 from eliq.keep.names import relative_name  # noqa: E402
-from tests.bulk_sets import picture_bytes, run_inline, write_tar  # noqa: E402
+from tests.bulk_sets import picture_bytes, run_inline, write_folder, write_tar  # noqa: E402
 
 GOOD = {"status": "ok", "error_class": None, "error": None, "flags": [], "alignment": 0.8}
 BAD_NAMES = [
@@ -251,7 +251,30 @@ def test_the_command_lists_links_and_counts(run, tmp_path, capsys, monkeypatch):
     (tmp_path / "images" / "-rf.png").unlink()
     code, out, err = call(capsys, "keep", run, "--min-visual-quality", ".5", "--copy",
                           tmp_path / "copies", "--json")  # fmt: skip
-    assert code == 3 and json.loads(out)["missing"] == 1 and "1 originals" in err
+    assert code == 3 and json.loads(out)["missing"] == 1 and "1 original is not there" in err
+
+
+def test_images_of_an_earlier_selection_are_counted_and_stay(run, tmp_path, capsys):
+    kept = tmp_path / "kept"
+    words = ["--copy", kept, "--xmp", "--metadata"]
+    code, out, err = call(capsys, "keep", run, "--min-visual-quality", ".5", *words, "--json")
+    assert code == 0 and json.loads(out)["others"] == 0 and not err
+    (kept / "notes.txt").write_text("no image")
+    before = files(kept)
+    code, out, err = call(capsys, "keep", run, "--min-visual-quality", ".85", *words)
+    assert code == 0 and files(kept) == before and err.count("\n") == 1
+    assert f"eliq: {kept} also holds 1 image that this selection does not keep" in err
+    (tmp_path / "images/sub/a.png").unlink()  # its copy is none of another selection
+    code, out, err = call(capsys, "keep", run, "--min-visual-quality", ".5", *words, "--json")
+    assert code == 3 and json.loads(out)["others"] == 0
+
+
+def test_a_target_inside_the_source_is_said(tiny_scorer, tmp_path, capsys):
+    folder = write_folder(tmp_path / "images", 2)
+    run_inline(tiny_scorer, folder, tmp_path / "out")
+    code, _, err = call(capsys, "keep", tmp_path / "out", "--link", folder / "kept")
+    assert code == 0 and err.startswith(f"eliq: {folder}/kept lies inside {folder}, which this run")
+    assert call(capsys, "keep", tmp_path / "out", "--link", tmp_path / "kept")[2] == ""
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def test_formats(folder, common, tmp_path, capsys):
     assert len(errors) == 2 and errors[1].startswith("bad.png,")
     assert main([*words, "--dry-run", "--retry-failed", "--format", "human"]) == 0
     captured = capsys.readouterr()
-    assert "to do     0 of 4 parts, and 1 images again\n" in captured.out
+    assert "to do     0 of 4 parts, and 1 image again\n" in captured.out
     assert main([*words, "--json", "-q"]) == 2
     assert "choose one output format" in capsys.readouterr().err
 
@@ -227,5 +227,5 @@ def test_tars_beside_images_are_not_left_out_in_silence(folder, common, capsys):
     assert main(["run", str(folder), *map(str, common), "--dry-run"]) == 0
     assert main(["run", str(folder), *map(str, common)]) == 0
     captured = capsys.readouterr()
-    assert captured.err.startswith(f"eliq: 1 tars in {folder} are left out, because images lie")
+    assert captured.err.startswith(f"eliq: 1 tar in {folder} left out, because images lie")
     assert captured.err.splitlines()[1:] == ["eliq: 6 images, 3 parts"]

@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from .atomic import write_file_atomically
     from .config import RunConfig
     from .engine import Progress, UnitScorer, run_local
-    from .images_again import read_image_bytes
+    from .images_again import ImageReader, read_image_bytes
     from .out_dir import claim_out_dir
     from .parts import PartDone, iterate_rows, iterate_thumbnails
     from .plan import Plan, load_plan, plan_run
     from .results import finish_run
 
 __all__ = [
+    "ImageReader",
     "PartDone",
     "Plan",
     "Progress",
@@ -42,6 +43,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "ImageReader": ".images_again",
     "PartDone": ".parts",
     "Plan": ".plan",
     "Progress": ".engine",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import BulkError
 from ..images import LoadedImage
+from ..shown_text import counted
 from .config import RunConfig, default_workers
 from .critic import load_critic
 from .decoding import Decoded, DecodePool
@@ -301,7 +302,9 @@ class UnitScorer:
         limit = self.config.max_errors
         if limit is None or self._num_failed <= limit:
             return
-        text = f"stopped: {self._num_failed} images failed, more than --max-errors {limit}"
+        text = (
+            f"stopped: {counted(self._num_failed, 'image')} failed, more than --max-errors {limit}"
+        )
         # Those of earlier parts count too, so that this part need not have one.
         rows = [i for i, status in enumerate(columns["status"]) if status != "ok"]
         if rows:

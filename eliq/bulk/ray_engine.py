@@ -16,6 +16,7 @@ from collections import deque
 from typing import Any
 
 from ..errors import BulkError, ConfigError, EliqError
+from ..shown_text import counted
 from .config import RunConfig
 from .engine import Observer, Progress
 from .plan import Plan
@@ -192,4 +193,6 @@ class _Pool:
             self._observer(Progress(num_done, num_failed, num_new))
         limit = self._config.max_errors
         if limit is not None and num_failed > limit:
-            raise BulkError(f"stopped: {num_failed} images failed, more than --max-errors {limit}")
+            raise BulkError(
+                f"stopped: {counted(num_failed, 'image')} failed, more than --max-errors {limit}"
+            )

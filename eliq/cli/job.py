@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..shown_text import counted
 from . import scoring
 from .gates import Gate
 from .inputs import Item
@@ -70,7 +71,7 @@ def run(
         write_rest()
         if rows or not isinstance(reason, Exception):
             word = "stopped by an error" if isinstance(reason, Exception) else "interrupted"
-            message(f"{word}: {len(rows)} of {len(request.items)} images were scored")
+            message(f"{word}: {len(rows)} of {counted(len(request.items), 'image')} scored")
         raise
     write_rest()
     if contact_sheet_path is not None:
@@ -85,7 +86,7 @@ def _judge(rows: list[dict[str, Any]], request: Request, elapsed_s: float) -> in
     scored = [row for row in rows if row["status"] == "ok"]
     num_missed = sum(any(gate.is_missed(row) for gate in request.gates) for row in scored)
     if not request.quiet:
-        summary = f"{len(scored)} image{'' if len(scored) == 1 else 's'} scored"
+        summary = f"{counted(len(scored), 'image')} scored"
         summary += f", {num_failed} failed" if num_failed else ""
         summary += f", {num_missed} below --fail-under" if num_missed else ""
         message(f"{summary} in {elapsed_s:.1f} s")

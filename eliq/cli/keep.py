@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import EliqError
-from ..shown_text import printable
+from ..errors import BulkError, EliqError
+from ..shown_text import counted, printable
 from .app import Debug, Format, Json, PathsFormat, app
 from .job import EXIT_FAILED_ITEMS
 from .output import emit, message
@@ -265,7 +265,7 @@ def _take(
     facts = {
         "out": target, "kept": counts.num_kept, "taken": counts.num_taken,
         "already_there": counts.num_there, "renamed": counts.num_renamed,
-        "missing": len(counts.missing),
+        "missing": len(counts.missing), "others": counts.num_others,
     }  # fmt: skip
     if format is Format.json:
         emit(json_module.dumps(facts) + "\n")
@@ -276,14 +276,41 @@ def _take(
         text += f", {counts.num_renamed} under another name" if counts.num_renamed else ""
         emit(printable(text) + "\n")
     if counts.num_without_text and not is_quiet:
-        message(f"{counts.num_without_text} copies are no PNG: without text")
-    if counts.missing:
+        verb = "is" if counts.num_without_text == 1 else "are"
+        copies = "copy" if counts.num_without_text == 1 else "copies"
+        message(f"{counts.num_without_text} {copies} {verb} no PNG: without text")
+    if counts.num_others and not is_quiet:
         message(
-            f"{len(counts.missing)} originals are not there any more or cannot be read "
-            f"(first: {counts.missing[0]})"
+            f"{target} also holds {counted(counts.num_others, 'image')} that this selection does "
+            "not keep, and they stay; to have the kept ones alone choose a new folder"
+        )
+    if not is_quiet and (source := _source_around(directory, target)) is not None:
+        message(
+            f"{target} lies inside {source}, which this run has scored: the next eliq run of it "
+            "would take what is in there for more images; choose a folder outside"
+        )
+    if counts.missing:
+        verb = "is" if len(counts.missing) == 1 else "are"
+        message(
+            f"{counted(len(counts.missing), 'original')} {verb} not there any more or cannot be "
+            f"read (first: {counts.missing[0]})"
         )
         return EXIT_FAILED_ITEMS
     return 0
+
+
+def _source_around(directory: str, target: str) -> str | None:
+    """The folder that the run scored, if ``target`` lies in it."""
+    from ..bulk import load_plan
+
+    try:
+        plan = load_plan(directory)
+    except BulkError:
+        return None  # the run can be read without it
+    if plan.kind not in ("folder", "imagefolder"):
+        return None
+    is_inside = Path(target).resolve().is_relative_to(Path(plan.source).resolve())
+    return plan.source if is_inside else None
 
 
 class _Progress:

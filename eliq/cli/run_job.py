@@ -13,6 +13,7 @@ import typer
 
 from ..bulk.config import RunConfig
 from ..errors import BulkError, EliqError
+from ..shown_text import counted
 from .gates import Gate
 from .job import EXIT_FAILED_ITEMS, EXIT_GATE, Terminated
 from .output import message
@@ -141,15 +142,15 @@ def _score(job: Job, old: OldRun | None) -> int | None:
 def _say_what_is_to_do(plan: Plan, config: RunConfig) -> None:
     from ..bulk.parts import all_parts, part_paths
 
-    is_tars = plan.num_items is None  # which are not opened to be counted
-    unit = "tar" if is_tars else "part"
-    text = "" if is_tars else f"{plan.num_items} images, "
-    text += f"{plan.num_units} {unit}{'' if plan.num_units == 1 else 's'}"
+    unit = "tar" if plan.num_items is None else "part"  # tars are not opened to be counted
+    text = "" if plan.num_items is None else f"{counted(plan.num_items, 'image')}, "
+    text += counted(plan.num_units, unit)
     if part_paths(plan.folder):
         found = [all_parts(plan, number, plan.folder) for number in range(plan.num_units)]
         done = [parts for parts in found if parts is not None]
         num_rows = sum(part.num_rows for parts in done for part in parts)
-        text += f"; {len(done)} already done are kept ({num_rows} images)"
+        verb = "is" if len(done) == 1 else "are"
+        text += f"; {len(done)} already done {verb} kept ({counted(num_rows, 'image')})"
         if config.retry_failed:
             text += ", what failed in them is scored again"
     message(text)
@@ -159,12 +160,13 @@ def _say_what_is_left_out(plan: Plan) -> None:
     from ..bulk.tars import find_tars
 
     if plan.num_gone:
-        what = "tars" if plan.tars else "images"
-        message(f"{plan.num_gone} {what} of this run are no longer in the source; their rows stay")
+        what = counted(plan.num_gone, "tar" if plan.tars else "image")
+        verb, whose = ("is", "its") if plan.num_gone == 1 else ("are", "their")
+        message(f"{what} of this run {verb} no longer in the source; {whose} rows stay")
     if "folder" in plan.kind and (tars := find_tars(plan.source)):
         message(
-            f"{len(tars)} tars in {plan.source} are left out, because images lie there too; name "
-            f'them to score them: "{os.path.join(plan.source, "*.tar")}"'
+            f"{counted(len(tars), 'tar')} in {plan.source} left out, because images lie there too; "
+            f'to score what tars hold: "{os.path.join(plan.source, "*.tar")}"'
         )
 
 
@@ -236,8 +238,8 @@ def _sum_up_interrupted(job: Job) -> None:
             message(str(error))
     how = "the same command without --overwrite" if job.is_overwriting else "the same command"
     message(
-        f"interrupted: {num_rows} images in finished parts, and what was scored of the part under "
-        f"way, are kept; {how} goes on"
+        f"interrupted: {counted(num_rows, 'image')} in finished parts, and what was scored of the "
+        f"part under way, are kept; {how} goes on"
     )
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..shown_text import printable
+from ..shown_text import counted, printable
 from .output import emit, message
 
 if TYPE_CHECKING:
@@ -90,9 +90,11 @@ class _Lines:
         if waited_s < self._LEAST_S or (tenth == self._tenth and waited_s < self._MOST_S):
             return
         self._last_s, self._tenth = now_s, tenth
-        of_all = f" of {self._total}" if self._total else ""
         failed = f", {progress.num_failed} failed" if progress.num_failed else ""
-        message(f"{progress.num_done}{of_all} images{failed}")
+        done = counted(progress.num_done, "image")
+        if self._total:
+            done = f"{progress.num_done} of {counted(self._total, 'image')}"
+        message(f"{done}{failed}")
 
 
 def show_summary(facts: Mapping[str, Any], format: str) -> None:
@@ -113,18 +115,21 @@ def show_dry_run(facts: Mapping[str, Any], format: str) -> None:
     if format == "quiet":
         return
     is_tars = facts["num_images"] is None  # which are not opened to be counted
-    what = f"{facts['num_units']} tars" if is_tars else f"{facts['num_images']} images"
+    what = counted(facts["num_units"], "tar")
+    if not is_tars:
+        what = counted(facts["num_images"], "image")
     failed = f" ({facts['num_failed']} failed)" if facts["num_failed"] else ""
     emit(f"source    {printable(facts['source'])} ({facts['kind']}): {what}\n")
-    emit(f"done      {facts['num_done']} images{failed}\n")
-    parts = "tars" if is_tars else "parts"
-    again = f", and {facts['num_to_retry']} images again" if facts["num_to_retry"] else ""
-    emit(f"to do     {facts['num_pending_units']} of {facts['num_units']} {parts}{again}\n")
+    emit(f"done      {counted(facts['num_done'], 'image')}{failed}\n")
+    parts = counted(facts["num_units"], "tar" if is_tars else "part")
+    again = counted(facts["num_to_retry"], "image")
+    again = f", and {again} again" if facts["num_to_retry"] else ""
+    emit(f"to do     {facts['num_pending_units']} of {parts}{again}\n")
     emit(f"result    {printable(facts['out'])} (nothing was written)\n")
 
 
 def _summary_lines(facts: Mapping[str, Any]) -> list[str]:
-    lines = [f"scored    {facts['num_scored']} of {facts['num_images']} images"]
+    lines = [f"scored    {facts['num_scored']} of {counted(facts['num_images'], 'image')}"]
     if facts.get("num_kept"):
         lines[0] += f": {facts['num_kept']} kept from before,"
         lines[0] += f" {facts['num_images'] - facts['num_kept']} scored now"
@@ -132,10 +137,10 @@ def _summary_lines(facts: Mapping[str, Any]) -> list[str]:
     for name, label in (("visual_quality", "quality"), ("alignment", "alignment")):
         stats = facts[name]
         if stats["count"]:
+            of_some = f" ({counted(stats['count'], 'image')})"
             lines.append(
                 f"{label:<9} mean {stats['mean']:.3f}, half between {stats['p25']:.3f} and "
-                f"{stats['p75']:.3f}"
-                + ("" if stats["count"] == facts["num_scored"] else f" ({stats['count']} images)")
+                f"{stats['p75']:.3f}" + ("" if stats["count"] == facts["num_scored"] else of_some)
             )
     if facts["num_scored"] and not facts["alignment"]["count"]:
         lines.append("alignment none: no image has a prompt; see --prompt, --prompts")
@@ -143,7 +148,8 @@ def _summary_lines(facts: Mapping[str, Any]) -> list[str]:
         kinds = ", ".join(f"{count} {name}" for name, count in facts["errors"].items())
         lines.append(f"failed    {facts['num_failed']}: {kinds} (errors.csv)")
     if facts.get("num_below_fail_under"):
-        lines.append(f"below     {facts['num_below_fail_under']} images under --fail-under")
+        below = counted(facts["num_below_fail_under"], "image")
+        lines.append(f"below     {below} under --fail-under")
     lines.append(f"result    {facts['out']}")
     if facts["report"]:
         lines.append(f"report    {facts['report']}")

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..bulk.config import RunConfig
 from ..errors import BulkError
+from ..shown_text import counted
 
 if TYPE_CHECKING:
     from ..bulk.engine import Progress
@@ -197,7 +198,8 @@ def _check_errors(config: RunConfig, num_failed: int) -> None:
     """Each process counts its own failures; --max-errors is of all together."""
     if config.max_errors is not None and num_failed > config.max_errors:
         raise BulkError(
-            f"stopped: {num_failed} images failed, more than --max-errors {config.max_errors}"
+            f"stopped: {counted(num_failed, 'image')} failed, more than --max-errors "
+            f"{config.max_errors}"
         )
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..bulk import read_image_bytes
-from ..bulk.items import unstorable
+from ..bulk import ImageReader
+from ..bulk.items import IMAGE_SUFFIXES, unstorable
 from ..errors import BulkError, ConfigError, ImageError
 from .marks import RATE_BY, png_with_text, xmp_sidecar
 from .metadata import FolderMetadata
@@ -33,6 +33,8 @@ class TakenCounts:
         num_there: already there from an earlier time.
         num_renamed: of both, those that got a number because of another file of their name.
         num_without_text: copied without PNG text, because they are no PNG.
+        num_others: images in the folder that the selection does not keep: those of an earlier
+            selection, or the user's own. They stay.
         missing: paths of originals that are no longer there, or cannot be read.
     """
 
@@ -41,6 +43,7 @@ class TakenCounts:
     num_there: int = 0
     num_renamed: int = 0
     num_without_text: int = 0
+    num_others: int = 0
     missing: list[str] = field(default_factory=list)
 
 
@@ -60,7 +63,8 @@ def take_away(
     """Link or copy what ``selection`` keeps of the run in ``out_dir`` into ``target``.
 
     A file in ``target`` is never overwritten: one that is already the same stays, another one
-    makes the newcomer ``name~2``. Originals are only read.
+    makes the newcomer ``name~2``. Nothing is removed from it, images of an earlier selection
+    neither: ``num_others`` counts them. Originals are only read.
 
     Args:
         how: "link" (symbolic, absolute), "hardlink", or "copy". Members of tars can only be
@@ -82,6 +86,9 @@ def take_away(
     base, root = run_folder(out_dir), Path(target)
     _make_folder(root)
     counts = TakenCounts()
+    reader = ImageReader()
+    with os.scandir(root) as entries:
+        places: set[str] | None = set() if any(entries) else None
     with FolderMetadata(root) if metadata else nullcontext() as listed:
         for row in iterate_kept(out_dir, selection):
             counts.num_kept += 1
@@ -93,12 +100,16 @@ def take_away(
             original = _original(row, base)
             place = root / relative_name(row, flat=flat)
             try:
-                taken = _Taken(row, original, how, png_text, counts)
+                taken = _Taken(row, original, how, png_text, counts, reader)
             except (OSError, BulkError):
                 counts.missing.append(str(row["path"]))
+                if places is not None:
+                    places.add(os.fspath(place))  # it may have arrived at an earlier time
                 continue
             _make_folder(place.parent, inside=root)
             final = _settle(place, original, taken, counts)
+            if places is not None:
+                places.add(os.fspath(final))
             if listed is not None:
                 listed.add(final, row)
             if xmp:
@@ -107,19 +118,35 @@ def take_away(
                 observer(counts)
         if listed is not None:
             listed.write()
+    counts.num_others = 0 if places is None else _num_others(root, places)
     return counts
+
+
+def _num_others(root: Path, places: set[str]) -> int:
+    """How many images lie below ``root`` that are at none of ``places``."""
+    return sum(
+        name.lower().endswith(IMAGE_SUFFIXES) and os.fspath(Path(folder, name)) not in places
+        for folder, _, names in os.walk(root)
+        for name in names
+    )
 
 
 class _Taken:
     """One image about to arrive: how it gets to its place, and whether it is there already."""
 
     def __init__(
-        self, row: dict[str, Any], original: Path, how: str, png_text: bool, counts: TakenCounts
+        self,
+        row: dict[str, Any],
+        original: Path,
+        how: str,
+        png_text: bool,
+        counts: TakenCounts,
+        reader: ImageReader,
     ) -> None:
         self._original, self._how = original, how
         self._data: bytes | None = None
         if how == "copy":
-            self._data = read_image_bytes({**row, "path": os.fspath(original)})
+            self._data = reader.read({**row, "path": os.fspath(original)})
             if png_text:
                 try:
                     self._data = png_with_text(self._data, row)
