@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from eliq import Scorer
 from eliq.ip_iqa import IPIQAConfig
 from tests.comfy_pack import pack_module
 from tests.tiny_ip_iqa_doors import tiny_ip_iqa
@@ -67,10 +68,11 @@ def test_every_image_costs_the_same_square():
     cost.probe()
 
 
-def test_a_critic_is_costed_as_before(tiny_scorer):
-    cost = batch_cost.cost_of(tiny_scorer)
+def test_a_critic_is_costed_as_before(tiny_checkpoint_dir):
+    scorer = Scorer.from_pretrained(tiny_checkpoint_dir)  # its head is cut: no other test's
+    cost = batch_cost.cost_of(scorer)
     assert list(cost.weights) == ["backbone", "head"]
-    assert cost.num_cells([(64, 96)]) == tiny_scorer.backbone.num_tokens(64, 96)
+    assert cost.num_cells([(64, 96)]) == scorer.backbone.num_tokens(64, 96)
 
 
 @pytest.mark.parametrize("changes", [{}, {"visual": tiny_vit()}])
