@@ -31,6 +31,19 @@ def test_stage2(tmp_path, capsys):
     assert "| width" in capsys.readouterr().out
 
 
+def test_training_precision(tmp_path, capsys):
+    benchmark = importlib.import_module("benchmarks.training_precision")
+    out = tmp_path / "out.json"
+    benchmark.main(["--smoke", "--json", str(out)])
+    found = json.loads(out.read_text())
+    assert [row["batch"] for row in found["rows"]] == ["ladders", "scenes"]
+    for row in found["rows"]:
+        taken = row[f"{found['taken']}_ms"]
+        other = row["bfloat16_ms"] + row["float32_ms"] - taken
+        assert row["ratio"] == pytest.approx(other / taken)
+    assert f"| {found['taken']} |" in capsys.readouterr().out
+
+
 def test_made_embeddings_hold_the_order_that_is_asked_of_the_head():
     benchmark = importlib.import_module("benchmarks.stage2")
     cache = benchmark.made_cache(50, 20, 64, seed=0)

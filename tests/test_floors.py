@@ -30,6 +30,7 @@ SIDEWAYS = {
     ("benchmarks/scenes.py", "training"),
     ("benchmarks/stage1.py", "training"),
     ("benchmarks/stage2.py", "training"),
+    ("benchmarks/training_precision.py", "training"),
 }
 ONLY_IN = {
     "diffusers": {"diffusion"},

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from eliq.backbone import Backbone
 
+from .precision import bf16_autocast
+
 __all__ = ["Answers", "Asking", "Question"]
 
 
@@ -41,7 +43,8 @@ class Answers(NamedTuple):
 class Asking(nn.Module):
     """The backbone as a module of questions (so that DistributedDataParallel can wrap it).
 
-    `bf16` runs the backbone under bfloat16 autocast; states and margins are float32 regardless.
+    `bf16` runs the backbone under bfloat16 autocast, except on a CPU that would be slower so;
+    states and margins are float32 regardless.
     """
 
     def __init__(self, backbone: Backbone, *, bf16: bool = False) -> None:
@@ -67,7 +70,7 @@ class Asking(nn.Module):
         ]
         pixel_values, grid_thw = self.backbone.pixels(images)
         kind = self.backbone.device.type
-        with torch.autocast(kind, torch.bfloat16, enabled=self.bf16):
+        with bf16_autocast(kind, enabled=self.bf16):
             states = self._states(pixel_values, grid_thw, suffixes)
             logits = None
             if labelled is not None:

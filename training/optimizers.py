@@ -9,6 +9,8 @@ from torch import nn
 
 from eliq.errors import ConfigError
 
+from .muon import Muon
+
 __all__ = ["build_optimizers", "cosine_factor", "set_learning_rate"]
 
 _HIDDEN = (".layers.", ".blocks.", "merger")
@@ -49,17 +51,7 @@ def build_optimizers(
         raise ConfigError("nothing to train: every parameter is frozen")
     optimizers: dict[str, torch.optim.Optimizer] = {}
     if hidden:
-        if not hasattr(torch.optim, "Muon"):
-            raise ConfigError(
-                f"optimizer muon needs torch 2.9 or later, found {torch.__version__}: update torch "
-                "or take optimizer=adamw"
-            )
-        optimizers["muon"] = torch.optim.Muon(
-            hidden,
-            lr=learning_rate,
-            weight_decay=weight_decay,
-            adjust_lr_fn="match_rms_adamw",
-        )
+        optimizers["muon"] = Muon(hidden, learning_rate=learning_rate, weight_decay=weight_decay)
     if matrices + others:
         groups = [
             {"params": matrices, "weight_decay": weight_decay},

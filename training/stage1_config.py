@@ -24,7 +24,8 @@ class Stage1Config:
     Tuning: "lora" (language layers, and the vision tower where `lora_vision`), "qlora" (the same
     on language layers of 4 bits, needs bitsandbytes) or "full" (with `train_vision` False the
     vision tower stays frozen). `lora_alpha` None is 2 x rank. `optimizer` "muon" is for "full".
-    `precision` "bf16" computes under autocast; `gradient_checkpointing` recomputes activations.
+    `precision` "bf16" computes under autocast (in float32 on a CPU without units for bfloat16);
+    `gradient_checkpointing` recomputes activations.
     Loss: Eq. 5 plus `ladder_weight` times the ladder ranking on the low/high margins.
     `select` "best" ends with the weights of the best validation, "last" with the last ones.
     """

@@ -11,7 +11,7 @@ selection data: rendered scenes that are held out, and photographs that neither 
 benchmark uses, six of which scikit-image carries. Stopped or killed, the same command goes on with
 the first variant that is not finished; seeds and variants may be added later.
 
-Hardware: one CPU core with bfloat16. Time: about a CPU minute a variant and seed, 26 of them;
+Hardware: one CPU core (AVX-512). Time: about a CPU minute a variant and seed, 26 of them;
 --smoke: a minute.
 Expect: the tables of docs/training.md, on stdout and with results.json and ablations.png in OUT.
 The numbers of --smoke mean nothing.

@@ -19,6 +19,7 @@ from eliq.backbone import Backbone
 from eliq.losses import instruction_tuning_loss, ladder_ranking_loss
 from eliq.packing import PackedRows
 
+from ..precision import bf16_autocast
 from .backgrounds import BACKGROUNDS
 from .batches import THINGS, TRAINED_DISTORTIONS
 from .nouns import COLOURS
@@ -108,7 +109,7 @@ def batch_losses(
     )
     try:
         rows = PackedRows(**{name: batch[name] for name in PackedRows.__dataclass_fields__})
-        with torch.autocast("cpu", torch.bfloat16):
+        with bf16_autocast():
             hidden = backbone.hidden_states(rows, batch["pixel_values"], batch["grid_thw"])
     finally:
         hook.remove()
@@ -136,7 +137,7 @@ def _alignment_losses(backbone, auxiliary, batch, hidden, states, cells, weights
     binary = (pair * weight).sum() / weight.sum()
     listwise = F.cross_entropy(margins.masked_fill(~known, -1e4), labels.argmax(1))
     row, position, target = batch["caption"]
-    with torch.autocast("cpu", torch.bfloat16):
+    with bf16_autocast():
         logits = backbone.label_logits(hidden[row, position])
     caption = F.cross_entropy(logits.float(), target)
     grounding = auxiliary.grounding_loss(cells, batch)

@@ -11,6 +11,7 @@ from torch import nn
 
 from eliq.backbone import Backbone
 
+from ..precision import bf16_autocast
 from ..run_state import RunState
 from .model import make_backbone
 from .select_photographs import photograph_figures
@@ -46,7 +47,7 @@ class Average:
 
         def score(images: list[torch.Tensor]) -> tuple[list[float], list[float]]:
             values: list[float] = []
-            with torch.autocast("cpu", torch.bfloat16):
+            with bf16_autocast():
                 for start in range(0, len(images), 8):
                     part = images[start : start + 8]
                     margins = self.backbone.embed(part, [""] * len(part)).margins

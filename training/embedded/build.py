@@ -15,7 +15,7 @@ on photographs. Every step goes on where it was after a kill. Without `--photogr
 rendered, there is no third phase, and the critic orders damage in photographs worse
 (training/LOG.md).
 
-Hardware: two CPU cores with bfloat16, 6 GB of memory, 3 GB of disk. Time: about six hours.
+Hardware: two CPU cores (AVX-512), 6 GB of memory, 3 GB of disk. Time: about six hours.
 Expect: the figures of the newest run in training/LOG.md. Needs Debian's fonts-noto-color-emoji.
 """
 

@@ -14,7 +14,7 @@ The third is for photographs: most batches are their ladders, at the size that i
 pictures. Its weights are a running average, looked at on other photographs every few hundred steps;
 the best are kept in `best/` of the run directory.
 
-Hardware: two CPU cores with bfloat16 (AMX or AVX-512 BF16), 4 GB. Time: about 140 minutes for the
+Hardware: two CPU cores (AVX-512, with or without bfloat16), 4 GB. Time: about 140 minutes for the
 first phase, 75 for the second and 25 for the third. A killed run goes on where it was with the same
 command.
 Expect: the selection figures that training/LOG.md gives for these runs.
@@ -42,6 +42,7 @@ from eliq.backbone import Backbone
 from eliq.errors import TrainingError
 
 from ..curves import CurveLog
+from ..muon import Muon
 from ..run_state import RunState, StopRequest, latest_complete
 from .attention import use_matmul_attention
 from .auxiliary import DEFAULT_WEIGHTS, Auxiliary, LossWeights, batch_losses
@@ -114,21 +115,13 @@ def learning_rate_factor(step: int, num_steps: int, config: PretrainConfig) -> f
 
 def make_optimizers(model: nn.Module, config: PretrainConfig) -> dict[str, torch.optim.Optimizer]:
     """Muon for the matrices of the layers, AdamW for everything else."""
-    if not hasattr(torch.optim, "Muon"):
-        raise TrainingError(
-            f"the pretraining needs Muon, which torch has from 2.9 on, found {torch.__version__}: "
-            "update torch"
-        )
     matrices, rest = [], []
     for name, parameter in model.named_parameters():
         hidden = parameter.ndim == 2 and "embed" not in name and "auxiliary" not in name
         (matrices if hidden else rest).append(parameter)
     return {
-        "muon": torch.optim.Muon(
-            matrices,
-            lr=config.muon_learning_rate,
-            weight_decay=config.weight_decay,
-            adjust_lr_fn="match_rms_adamw",
+        "muon": Muon(
+            matrices, learning_rate=config.muon_learning_rate, weight_decay=config.weight_decay
         ),
         "adamw": torch.optim.AdamW(
             rest, lr=config.adam_learning_rate, betas=(0.9, 0.98), weight_decay=0.0

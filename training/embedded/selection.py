@@ -15,6 +15,7 @@ import torch
 from eliq.backbone import Backbone
 from eliq.supervision.distortions import DISTORTIONS, ladder
 
+from ..precision import bf16_autocast
 from .batches import TRAINED_DISTORTIONS
 from .render import render_positive
 from .scenes import FULL_DIFFICULTY, SceneConfig, hard_swaps, scene_renderer
@@ -52,7 +53,7 @@ def select_alignment(
         rows = backbone.pack(
             grid, [[backbone.layout.alignment(t) for t in row.values()] for row in prompts]
         )
-        with torch.autocast("cpu", torch.bfloat16):
+        with bf16_autocast():
             hidden = backbone.hidden_states(rows, pixels, grid)
         margins = backbone.margins(backbone.read(hidden, rows)).tolist()
         for row, values in zip(prompts, margins, strict=True):
@@ -76,7 +77,7 @@ def select_ladders(
         seed = SELECTION_SEED + 500_000 + index
         image, prompt, _ = render_positive(seed, replace(FULL_DIFFICULTY, size_px=size_px))
         images = [image, *(s[0] for s in ladder(image, name, (1, 3, 5), seed))]
-        with torch.autocast("cpu", torch.bfloat16):
+        with bf16_autocast():
             margins = backbone.embed([_tensor(i) for i in images], [prompt] * 4).margins
         aspect = DISTORTIONS[name].aspect
         own = margins[:, 0 if aspect == "technical" else 1].tolist()

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from eliq.backbone import Backbone
 from eliq.errors import TrainingError
 
+from ...precision import bf16_autocast
 from ...stop_request import StopRequest
 from ..attention import use_matmul_attention
 from ..batches import BatchMaker, Level
@@ -216,7 +217,7 @@ def _photographs(
         pixels, grid = backbone.pixels(images)
         questions = [backbone.layout.technical, backbone.layout.aesthetic]
         rows = backbone.pack(grid, [questions] * len(images))
-        with torch.autocast("cpu", torch.bfloat16):
+        with bf16_autocast():
             hidden = backbone.hidden_states(rows, pixels, grid)
         return backbone.margins(backbone.read(hidden, rows)).mean(1).tolist()
 
