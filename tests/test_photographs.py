@@ -11,7 +11,7 @@ from PIL import Image
 
 from eliq.errors import TrainingError
 from training.embedded import photographs as module
-from training.embedded.photographs import SELECTION, TRAINING, Photographs, prepare_photographs
+from training.embedded.photographs import LISTS, TRAINING, Photographs, prepare_photographs
 from training.embedded.render import render_positive
 from training.embedded.scenes import FULL_DIFFICULTY
 
@@ -31,7 +31,7 @@ def _packages(folder: Path) -> Path:
 
 @pytest.fixture
 def bank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(module, "TRAINING", LISTED)
+    monkeypatch.setitem(module.LISTS, "training", LISTED)
     prepare_photographs(_packages(tmp_path / "packages"), tmp_path / "bank")
     return tmp_path / "bank"
 
@@ -44,8 +44,21 @@ def test_photographs_are_shrunk_by_half_at_least_and_their_licences_stand_beside
     assert {s["licence"] for s in sources} == {"CC0-1.0"} and len(sources) == 2
 
 
+def test_pictures_of_the_sky_keep_their_size_and_join_the_others(
+    bank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(module.LISTS, "sky", (("stars 1.0", "CC-BY-4.0", "m1.png"),))
+    pixels = np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "packages" / "m1.png")
+    (made,) = prepare_photographs(tmp_path / "packages", bank, "sky")
+    assert np.array_equal(np.asarray(Image.open(made)), pixels)
+    sources = {s["file"]: s["licence"] for s in json.loads((bank / "sources.json").read_text())}
+    assert sources == {"m1.png": "CC-BY-4.0", "one.png": "CC0-1.0", "here-two.png": "CC0-1.0"}
+    assert len(Photographs(bank).paths) == 3
+
+
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "TRAINING", LISTED)
+    monkeypatch.setitem(module.LISTS, "training", LISTED)
     (tmp_path / "packages").mkdir()
     with pytest.raises(TrainingError, match=r"one\.jpg of some-package 1\.0"):
         prepare_photographs(tmp_path / "packages", tmp_path / "bank")
@@ -93,7 +106,7 @@ def test_they_are_mixed_in_only_where_they_are_given(bank: Path):
 def test_no_photograph_is_in_two_lists():
     names = [
         name.rsplit("/", 1)[-1] if "contents" not in name and "package" not in name else name
-        for _, _, files in (*TRAINING, *SELECTION)
+        for _, _, files in (name for part in LISTS.values() for name in part)
         for name in files.split()
     ]
     assert len(names) == len(set(names))

