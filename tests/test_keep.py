@@ -15,6 +15,7 @@ from PIL import Image
 
 pytest.importorskip("pyarrow", reason="runs need pyarrow: pip install 'eliq[bulk]'")
 from benchmarks.made_run import make_run  # noqa: E402
+from eliq.bulk import RunConfig, plan_run  # noqa: E402
 from eliq.cli import main  # noqa: E402
 from eliq.errors import BulkError, ConfigError  # noqa: E402
 from eliq.keep import Selection, take_away  # noqa: E402
@@ -263,18 +264,52 @@ def test_images_of_an_earlier_selection_are_counted_and_stay(run, tmp_path, caps
     before = files(kept)
     code, out, err = call(capsys, "keep", run, "--min-visual-quality", ".85", *words)
     assert code == 0 and files(kept) == before and err.count("\n") == 1
-    assert f"eliq: {kept} also holds 1 image that this selection does not keep" in err
+    assert f"eliq: {kept} also holds 1 image that this command did not put there" in err
     (tmp_path / "images/sub/a.png").unlink()  # its copy is none of another selection
     code, out, err = call(capsys, "keep", run, "--min-visual-quality", ".5", *words, "--json")
     assert code == 3 and json.loads(out)["others"] == 0
 
 
-def test_a_target_inside_the_source_is_said(tiny_scorer, tmp_path, capsys):
+def test_what_was_taken_in_another_way_counts_as_others(run, tmp_path, capsys):
+    """And a missing original's own copies do not, whatever number they got."""
+    kept = tmp_path / "kept"
+    words = ["keep", run, "--min-visual-quality", ".85", "--json"]
+    assert json.loads(call(capsys, *words, "--link", kept, "--flat")[1])["others"] == 0
+    facts = json.loads(call(capsys, *words, "--copy", kept, "--flat")[1])
+    assert facts["others"] == facts["taken"] == 6
+    for name in ("images/a.png", "images/sub/a.png"):
+        (tmp_path / name).unlink()
+    facts = json.loads(call(capsys, *words, "--copy", kept, "--flat")[1])
+    assert facts["missing"] == 3
+    links = [path for path in kept.iterdir() if path.is_symlink()]
+    assert facts["others"] == len(links) - 2  # both links are called as the missing ones
+
+
+@pytest.mark.parametrize(
+    ("target", "is_found"),
+    [("images/kept", True), ("images/sub/kept", True), ("images/.kept", False),
+     ("images/out/kept", False), ("kept", False)],
+)  # fmt: skip
+def test_a_target_is_said_where_the_next_run_would_find_it(
+    tiny_scorer, tmp_path, capsys, target, is_found
+):
     folder = write_folder(tmp_path / "images", 2)
-    run_inline(tiny_scorer, folder, tmp_path / "out")
-    code, _, err = call(capsys, "keep", tmp_path / "out", "--link", folder / "kept")
-    assert code == 0 and err.startswith(f"eliq: {folder / 'kept'} lies inside {folder}, which")
-    assert call(capsys, "keep", tmp_path / "out", "--link", tmp_path / "kept")[2] == ""
+    run_inline(tiny_scorer, folder, folder / "out")
+    code, _, err = call(capsys, "keep", folder / "out", "--copy", tmp_path / target)
+    assert code == 0 and (err == "") != is_found
+    if is_found:
+        assert err.startswith(f"eliq: {tmp_path / target} lies inside {folder}, which this run")
+    config = RunConfig(os.fspath(folder), folder / "again", part_size=8)
+    assert plan_run(config).num_items == (4 if is_found else 2)
+
+
+def test_a_target_inside_a_folder_of_tars_is_said(tiny_scorer, tmp_path, capsys):
+    """The next run would score the copies instead."""
+    (tmp_path / "tars").mkdir()
+    write_tar(tmp_path / "tars/s.tar", {"x.png": picture_bytes(1)})
+    run_inline(tiny_scorer, tmp_path / "tars", tmp_path / "out")
+    code, _, err = call(capsys, "keep", tmp_path / "out", "--copy", tmp_path / "tars/kept")
+    assert code == 0 and "lies inside" in err
 
 
 @pytest.mark.parametrize(

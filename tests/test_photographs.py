@@ -48,13 +48,27 @@ def test_pictures_of_the_sky_keep_their_size_and_join_the_others(
     bank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setitem(module.LISTS, "sky", (("stars 1.0", "CC-BY-4.0", "m1.png"),))
-    pixels = np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 255, (900, 1600, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "packages" / "m1.png")
     (made,) = prepare_photographs(tmp_path / "packages", bank, "sky")
     assert np.array_equal(np.asarray(Image.open(made)), pixels)
     sources = {s["file"]: s["licence"] for s in json.loads((bank / "sources.json").read_text())}
     assert sources == {"m1.png": "CC-BY-4.0", "one.png": "CC0-1.0", "here-two.png": "CC0-1.0"}
     assert len(Photographs(bank).paths) == 3
+
+
+def test_what_selects_and_what_is_trained_on_lie_apart(
+    bank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(module.LISTS, "selection", (("other 1.0", "GPL-2+", "three.jpg"),))
+    Image.new("RGB", (90, 60)).save(tmp_path / "packages" / "three.jpg")
+    before = sorted(bank.iterdir())
+    with pytest.raises(TrainingError, match="another purpose.*choose another --out"):
+        prepare_photographs(tmp_path / "packages", bank, "selection")
+    assert sorted(bank.iterdir()) == before
+    prepare_photographs(tmp_path / "packages", tmp_path / "apart", "selection")
+    with pytest.raises(TrainingError, match="another purpose"):
+        prepare_photographs(tmp_path / "packages", tmp_path / "apart", "training")
 
 
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

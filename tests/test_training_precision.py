@@ -10,7 +10,7 @@ from eliq.errors import ConfigError
 from training import muon, precision
 from training.muon import Muon
 
-pytestmark = pytest.mark.skipif(
+needs_muon = pytest.mark.skipif(
     not hasattr(torch.optim, "Muon"), reason="torch has Muon from 2.9 on"
 )
 SHAPES = [(48, 16), (16, 48), (32, 32), (48, 16)]
@@ -49,6 +49,24 @@ def test_units_are_what_torch_says_of_the_cpu(monkeypatch, capabilities, expecte
     assert precision.has_bfloat16_units.__wrapped__() is expected
 
 
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ({"_is_avx512_bf16_supported": False, "_is_amx_tile_supported": True}, True),
+        ({"_is_avx512_bf16_supported": False, "_is_amx_tile_supported": False}, False),
+        ({"_is_amx_tile_supported": False}, False),
+        ({}, True),  # nothing is known: as it was
+    ],
+)
+def test_an_older_torch_is_asked_in_its_own_way(monkeypatch, names, expected):
+    known = ("get_capabilities", "_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    for name in known:
+        monkeypatch.delattr(torch.cpu, name, raising=False)
+    for name, value in names.items():
+        monkeypatch.setattr(torch.cpu, name, lambda value=value: value, raising=False)
+    assert precision.has_bfloat16_units.__wrapped__() is expected
+
+
 @pytest.mark.parametrize(("has_them", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
 def test_products_are_bfloat16_only_where_the_cpu_has_units(cpu, has_them, dtype):
     cpu(has_them)
@@ -59,7 +77,10 @@ def test_products_are_bfloat16_only_where_the_cpu_has_units(cpu, has_them, dtype
         assert (a @ a).dtype == torch.float32
 
 
-def test_float32_steps_are_those_of_torch_but_for_rounding(cpu):
+@needs_muon
+@pytest.mark.parametrize("most_elements", [1, 1 << 22])  # one at a time, and all of a shape
+def test_float32_steps_are_those_of_torch_but_for_rounding(cpu, monkeypatch, most_elements):
+    monkeypatch.setattr(muon, "_MOST_ELEMENTS", most_elements)
     ours, its = parameters(), parameters()
     settings = {"lr": 0.1, "weight_decay": 0.05, "adjust_lr_fn": "match_rms_adamw"}
     reference = torch.optim.Muon(its, **settings)
@@ -81,6 +102,7 @@ def test_float32_steps_are_those_of_torch_but_for_rounding(cpu):
         assert torch.equal(*momenta)  # either goes on with the other's
 
 
+@needs_muon
 def test_a_step_is_orthogonal_and_what_has_no_gradient_stays(cpu):
     cpu(False)
     moving, still = parameters()[:2]
@@ -94,6 +116,19 @@ def test_a_step_is_orthogonal_and_what_has_no_gradient_stays(cpu):
     assert torch.equal(still, stays) and len(optimizer.state) == 1
 
 
+@needs_muon
+def test_steps_that_are_scaled_otherwise_are_torchs(cpu):
+    cpu(False)
+    ours, its = parameters(), parameters()
+    reference = torch.optim.Muon(its, lr=0.1, weight_decay=0.05)
+    optimizer = Muon(ours, learning_rate=1.0, weight_decay=0.0)
+    optimizer.load_state_dict(reference.state_dict())
+    optimizer.step()
+    reference.step()
+    assert all(torch.equal(a, b) for a, b in zip(ours, its, strict=True))
+
+
+@needs_muon
 def test_on_a_cpu_with_units_torch_steps(cpu):
     cpu(True)
     ours, its = parameters(), parameters()
@@ -103,6 +138,6 @@ def test_on_a_cpu_with_units_torch_steps(cpu):
 
 
 def test_an_older_torch_is_named(monkeypatch):
-    monkeypatch.delattr(torch.optim, "Muon")
+    monkeypatch.delattr(torch.optim, "Muon", raising=False)
     with pytest.raises(ConfigError, match=r"torch 2\.9 or later"):
         Muon(parameters(), learning_rate=0.1, weight_decay=0.0)

@@ -51,7 +51,11 @@ def build_optimizers(
         raise ConfigError("nothing to train: every parameter is frozen")
     optimizers: dict[str, torch.optim.Optimizer] = {}
     if hidden:
-        optimizers["muon"] = Muon(hidden, learning_rate=learning_rate, weight_decay=weight_decay)
+        try:
+            muon = Muon(hidden, learning_rate=learning_rate, weight_decay=weight_decay)
+        except ConfigError as error:
+            raise ConfigError(f"{error}, or take optimizer=adamw") from error
+        optimizers["muon"] = muon
     if matrices + others:
         groups = [
             {"params": matrices, "weight_decay": weight_decay},

@@ -16,8 +16,15 @@ __all__ = ["bf16_autocast", "has_bfloat16_units"]
 @lru_cache(maxsize=1)
 def has_bfloat16_units() -> bool:
     """Whether this CPU multiplies bfloat16 itself (AVX-512 BF16, AMX, BF16 of Arm)."""
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # of newer versions of torch
-    return any(value is True and "bf16" in name for name, value in capabilities.items())
+    if hasattr(torch.cpu, "get_capabilities"):
+        found = torch.cpu.get_capabilities()
+        return any(value is True and "bf16" in name for name, value in found.items())
+    asked = [  # of older versions of torch
+        getattr(torch.cpu, name)()
+        for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        if hasattr(torch.cpu, name)
+    ]
+    return any(asked) if asked else True
 
 
 def bf16_autocast(device_type: str = "cpu", *, enabled: bool = True) -> torch.autocast:

@@ -14,7 +14,7 @@ from .fingerprint import RUN_NAME
 from .items import IMAGE_SUFFIXES, Item
 from .prompt_texts import bounded_prompt
 
-__all__ = ["METADATA_NAMES", "iterate_manifest", "list_folder", "list_manifest"]
+__all__ = ["METADATA_NAMES", "iterate_manifest", "list_folder", "list_manifest", "looks_into"]
 
 _logger = logging.getLogger("eliq")
 METADATA_NAMES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
@@ -36,6 +36,19 @@ def list_folder(
         BulkError: a folder or a metadata file that cannot be read.
     """
     yield from _below(folder, folder, skipped, prompt_of, None)
+
+
+def looks_into(source: str, folder: Path, *, skipped: Path | None = None) -> bool:
+    """Whether `list_folder` of ``source`` would list an image that lies in ``folder``."""
+    root, place = Path(source).resolve(), folder.resolve()
+    if not place.is_relative_to(root):
+        return False
+    while place != root:
+        is_run = all((place / name).is_file() for name in ("plan.json", RUN_NAME))
+        if is_run or place == skipped or place.name.startswith("."):
+            return False
+        place = place.parent
+    return True
 
 
 def _below(

@@ -281,13 +281,13 @@ def _take(
         message(f"{counts.num_without_text} {copies} {verb} no PNG: without text")
     if counts.num_others and not is_quiet:
         message(
-            f"{target} also holds {counted(counts.num_others, 'image')} that this selection does "
-            "not keep, and they stay; to have the kept ones alone choose a new folder"
+            f"{target} also holds {counted(counts.num_others, 'image')} that this command did not "
+            "put there, and they stay; to have the kept ones alone choose a new folder"
         )
     if not is_quiet and (source := _source_around(directory, target)) is not None:
         message(
             f"{target} lies inside {source}, which this run has scored: the next eliq run of it "
-            "would take what is in there for more images; choose a folder outside"
+            "would take what is in there for its images; choose a folder outside"
         )
     if counts.missing:
         verb = "is" if len(counts.missing) == 1 else "are"
@@ -300,17 +300,18 @@ def _take(
 
 
 def _source_around(directory: str, target: str) -> str | None:
-    """The folder that the run scored, if ``target`` lies in it."""
+    """The folder that the run scored, if the next run of it would find images in ``target``."""
     from ..bulk import load_plan
+    from ..bulk.listing import looks_into
 
     try:
         plan = load_plan(directory)
     except BulkError:
         return None  # the run can be read without it
-    if plan.kind not in ("folder", "imagefolder"):
+    if plan.kind == "manifest" or not os.path.isdir(plan.source):
         return None
-    is_inside = Path(target).resolve().is_relative_to(Path(plan.source).resolve())
-    return plan.source if is_inside else None
+    is_found = looks_into(plan.source, Path(target), skipped=Path(directory).resolve())
+    return plan.source if is_found else None
 
 
 class _Progress:

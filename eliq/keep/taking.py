@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,8 @@ class TakenCounts:
         num_there: already there from an earlier time.
         num_renamed: of both, those that got a number because of another file of their name.
         num_without_text: copied without PNG text, because they are no PNG.
-        num_others: images in the folder that the selection does not keep: those of an earlier
-            selection, or the user's own. They stay.
+        num_others: images in the folder that this call did not put there or find there: those
+            of an earlier selection, of another way of taking, or the user's own. They stay.
         missing: paths of originals that are no longer there, or cannot be read.
     """
 
@@ -103,8 +104,8 @@ def take_away(
                 taken = _Taken(row, original, how, png_text, counts, reader)
             except (OSError, BulkError):
                 counts.missing.append(str(row["path"]))
-                if places is not None:
-                    places.add(os.fspath(place))  # it may have arrived at an earlier time
+                if places is not None:  # it may have arrived at an earlier time
+                    places.update(map(os.fspath, takewhile(os.path.lexists, numbered(place))))
                 continue
             _make_folder(place.parent, inside=root)
             final = _settle(place, original, taken, counts)

